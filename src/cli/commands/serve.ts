@@ -1,0 +1,268 @@
+import { randomBytes } from 'node:crypto'
+import { Command, Option } from 'commander'
+import {
+  formatHostPort,
+  type HostPort,
+  isTargetName,
+  parseDuration,
+  parseHost,
+  parseHostPort,
+  parsePort,
+  parseRule,
+  parseTokenFile,
+} from '../../config/index.ts'
+import { SluiceError } from '../../errors/index.ts'
+import {
+  type Auth,
+  isLoopback,
+  NoAuth,
+  type SelfSigned,
+  Server,
+  type ServerOptions,
+  selfSigned,
+  TokenAuth,
+  type TunnelEvent,
+} from '../../server/index.ts'
+import type { Finish } from '../exit-codes.ts'
+import { list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
+import type { Report } from '../report.ts'
+import { environmentToken, readSecret, readText } from '../secrets.ts'
+import { VERSION } from '../version.ts'
+import { onSignals, reportFor } from '../world.ts'
+
+interface ServeFlags {
+  listen: string
+  tlsCert?: string
+  tlsKey?: string
+  tlsSelfSigned?: boolean
+  tokenFile?: string
+  tokenFileMode: string
+  auth: boolean
+  allow?: string[]
+  target?: string[]
+  prefix?: string
+  origin?: string[]
+  host?: string[]
+  maxConnections: string
+  handshakeTimeout: string
+  dialTimeout: string
+  pingInterval: string
+  grace: string
+  quiet?: boolean
+  verbose?: boolean
+}
+
+const OPTIONS: readonly (() => Option)[] = [
+  () => value('--listen <address>', 'PORT (loopback), :PORT (every interface) or HOST:PORT', 'SLUICE_LISTEN', '8443'),
+  () => value('--tls-cert <file>', 'certificate chain in PEM', 'SLUICE_TLS_CERT'),
+  () => value('--tls-key <file>', 'its private key in PEM', 'SLUICE_TLS_KEY'),
+  () => new Option('--tls-self-signed', 'make a certificate and print the pin').env('SLUICE_TLS_SELF_SIGNED'),
+  () => value('--token-file <file>', 'who may connect: one name:token or name:sha256-HEX a line', 'SLUICE_TOKEN_FILE'),
+  TOKEN_FILE_MODE,
+  () => new Option('--no-auth', 'ask for no token: only on loopback, behind a proxy that asks'),
+  () =>
+    list(
+      '--allow <rule>',
+      'what may be reached: HOST:PORTS or @NAME (repeatable); without any: public addresses only',
+      'SLUICE_ALLOW',
+    ),
+  () =>
+    list('--target <name=address>', 'name a target: web=10.0.0.5:80, reached as @web (repeatable)', 'SLUICE_TARGET'),
+  () => value('--prefix <path>', 'serve below this path', 'SLUICE_PREFIX'),
+  () =>
+    list('--origin <origin>', 'pages of this origin may connect: https://app.example (repeatable)', 'SLUICE_ORIGIN'),
+  () =>
+    list(
+      '--host <name>',
+      'when listening on loopback, accept this Host too, as a proxy sends it (repeatable)',
+      'SLUICE_HOST',
+    ),
+  () => value('--max-connections <n>', 'connections carried at once', 'SLUICE_MAX_CONNECTIONS', '10000'),
+  () => value('--handshake-timeout <time>', 'for TLS and the request', 'SLUICE_HANDSHAKE_TIMEOUT', '10s'),
+  () => value('--dial-timeout <time>', 'for the target to answer', 'SLUICE_DIAL_TIMEOUT', '10s'),
+  PING,
+  () => value('--grace <time>', 'on SIGTERM, let what runs finish this long', 'SLUICE_GRACE', '30s'),
+  QUIET,
+  VERBOSE,
+]
+
+export function serveCommand(finish: Finish): Command {
+  const command = new Command('serve').description('accept WebSockets and connect them to TCP targets')
+  for (const option of OPTIONS) command.addOption(option())
+  return command
+    .addHelpText(
+      'after',
+      '\nExamples:\n  sluice serve --allow db.corp:5432\n  sluice serve --listen :443 --tls-cert fullchain.pem --tls-key key.pem --token-file tokens --allow "*.corp:22"',
+    )
+    .action(async (flags: ServeFlags) => finish(await runServe(flags)))
+}
+
+async function runServe(flags: ServeFlags): Promise<number> {
+  const report = reportFor(flags)
+  const listen = parseListen(flags.listen)
+  const { auth, made } = readAuth(flags, listen)
+  const certificate = await readTls(flags, listen)
+  const server = new Server(serverOptions(flags, listen, auth, certificate, report))
+  const stop = onSignals()
+  try {
+    const bound = await server.listen()
+    announce(report, bound, certificate, made)
+    await stop.promise
+    const { connections } = server.tunnel
+    if (connections > 0)
+      report.say(`stopping: ${connections} connection${connections === 1 ? '' : 's'} may finish within ${flags.grace}`)
+    await Promise.race([server.close(parseDuration(flags.grace, '--grace')), stop.again])
+    return stop.exitCode
+  } finally {
+    stop.release()
+  }
+}
+
+function serverOptions(
+  flags: ServeFlags,
+  listen: HostPort,
+  auth: Auth,
+  tls: ServerOptions['tls'],
+  report: Report,
+): ServerOptions {
+  return {
+    listen,
+    auth,
+    tls,
+    allow: (flags.allow ?? []).map(parseRule),
+    targets: new Map((flags.target ?? []).map(parseNamed)),
+    prefix: parsePrefix(flags.prefix ?? ''),
+    origins: (flags.origin ?? []).map(parseOrigin),
+    hosts: (flags.host ?? []).map((host) => parseHost(host, '--host')),
+    limits: {
+      connections: parseCount(flags.maxConnections, '--max-connections'),
+      sockets: parseCount(flags.maxConnections, '--max-connections') + 2_000,
+      handshakeTimeout: parseDuration(flags.handshakeTimeout, '--handshake-timeout'),
+      dialTimeout: parseDuration(flags.dialTimeout, '--dial-timeout'),
+    },
+    pingInterval: parseDuration(flags.pingInterval, '--ping-interval'),
+    version: VERSION,
+    onEvent: (event) => logEvent(report, event),
+  }
+}
+
+function parseListen(text: string): HostPort {
+  if (/^[0-9]+$/.test(text)) return { host: '127.0.0.1', port: parsePort(text, '--listen', 0) }
+  if (text.startsWith(':') || text.startsWith('*:'))
+    return { host: '::', port: parsePort(text.slice(text.indexOf(':') + 1), '--listen', 0) }
+  return parseHostPort(text, '--listen', 0)
+}
+
+/** Who may come in; without any credentials a random token is made, for loopback only. */
+function readAuth(flags: ServeFlags, listen: HostPort): { auth: Auth; made?: string } {
+  const fromEnvironment = environmentToken()
+  if (!flags.auth) {
+    if (flags.tokenFile === undefined && fromEnvironment === undefined) return { auth: new NoAuth() }
+    throw new SluiceError('ERR_SLUICE_USAGE', '--no-auth and a token contradict each other', {
+      remedy: 'Give one of them.',
+    })
+  }
+  const entries =
+    flags.tokenFile === undefined
+      ? []
+      : parseTokenFile(readSecret(flags.tokenFile, '--token-file', flags.tokenFileMode), flags.tokenFile)
+  if (fromEnvironment !== undefined) entries.push({ name: 'env', token: fromEnvironment })
+  if (entries.length > 0) return { auth: new TokenAuth(entries) }
+  if (!isLoopback(listen.host)) {
+    throw new SluiceError(
+      'ERR_SLUICE_CONFIG',
+      `listening on ${formatHostPort(listen)} without credentials would open it to everybody`,
+      {
+        remedy: 'Give --token-file FILE (one name:token a line) or SLUICE_TOKEN, or listen on loopback: --listen 8443.',
+      },
+    )
+  }
+  const made = randomBytes(24).toString('base64url')
+  return { auth: new TokenAuth([{ name: 'made', token: made }]), made }
+}
+
+async function readTls(
+  flags: ServeFlags,
+  listen: HostPort,
+): Promise<SelfSigned | { cert: string; key: string } | undefined> {
+  if (flags.tlsSelfSigned) {
+    if (flags.tlsCert !== undefined)
+      throw new SluiceError('ERR_SLUICE_USAGE', '--tls-self-signed and --tls-cert contradict each other')
+    return selfSigned([
+      'localhost',
+      '127.0.0.1',
+      '::1',
+      ...(isLoopback(listen.host) || listen.host === '::' ? [] : [listen.host]),
+    ])
+  }
+  if ((flags.tlsCert === undefined) !== (flags.tlsKey === undefined)) {
+    throw new SluiceError('ERR_SLUICE_USAGE', '--tls-cert and --tls-key go together', { remedy: 'Give both files.' })
+  }
+  if (flags.tlsCert === undefined || flags.tlsKey === undefined) return undefined
+  return { cert: readText(flags.tlsCert, '--tls-cert'), key: readText(flags.tlsKey, '--tls-key') }
+}
+
+function parseNamed(text: string): [string, HostPort] {
+  const [name, address, ...more] = text.split('=')
+  if (!isTargetName(name!) || address === undefined || more.length > 0) {
+    throw new SluiceError('ERR_SLUICE_USAGE', `--target ${JSON.stringify(text)} is not NAME=HOST:PORT`, {
+      remedy: 'Write it like web=10.0.0.5:80.',
+    })
+  }
+  return [name!, parseHostPort(address, `--target ${text}`)]
+}
+
+function parsePrefix(text: string): string {
+  const prefix = text.replace(/\/+$/, '')
+  if (prefix !== '' && !/^(\/[A-Za-z0-9._~-]+)+$/.test(prefix)) {
+    throw new SluiceError('ERR_SLUICE_USAGE', `--prefix ${JSON.stringify(text)} is not a path like /tunnel`)
+  }
+  return prefix
+}
+
+function parseOrigin(text: string): string {
+  if (text === '*' || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(text)) return text
+  throw new SluiceError(
+    'ERR_SLUICE_USAGE',
+    `--origin ${JSON.stringify(text)} is not an origin like https://app.example, without a path`,
+  )
+}
+
+function parseCount(text: string, flag: string): number {
+  if (!/^[1-9][0-9]{0,6}$/.test(text))
+    throw new SluiceError('ERR_SLUICE_USAGE', `${flag} ${JSON.stringify(text)} is not a number from 1 to 9999999`)
+  return Number(text)
+}
+
+/** Says where the server listens and, if it made its own credentials, the one line to paste. */
+function announce(
+  report: Report,
+  bound: HostPort,
+  tls: ServerOptions['tls'] | SelfSigned,
+  token: string | undefined,
+): void {
+  const anywhere = bound.host === '::' || bound.host === '0.0.0.0'
+  const url = `${tls === undefined ? 'ws' : 'wss'}://${formatHostPort({ host: anywhere ? 'THIS-HOST' : bound.host, port: bound.port })}`
+  const pin = tls !== undefined && 'pin' in tls ? ` --pin ${tls.pin}` : ''
+  report.say(`serving on ${url.replace('THIS-HOST', '*')}`)
+  if (token !== undefined || pin !== '') {
+    const secret = token === undefined ? '' : `SLUICE_TOKEN=${token} `
+    report.say(`connect with: ${secret}sluice connect ${url}${pin} -L 5432:HOST:5432`)
+  }
+}
+
+function logEvent(report: Report, event: TunnelEvent): void {
+  if (event.type === 'refused') report.say(`${event.from}: refused with ${event.status}: ${event.message}`)
+  else if (event.type === 'opened') report.detail(`${event.from} (${event.principal}): ${event.target} opened`)
+  else if (event.type === 'failed')
+    report.say(
+      `${event.from} (${event.principal}): ${event.target} failed with ${event.code} ${event.reason}: ${event.detail}`,
+    )
+  else {
+    const { bytesUp, bytesDown, close, error, tcpError } = event.outcome
+    const why = (error ?? tcpError) === undefined ? '' : `: ${(tcpError ?? error)?.message}`
+    report.detail(
+      `${event.from} (${event.principal}): ${event.target} ended with ${close.code}, ${bytesUp} bytes up, ${bytesDown} down${why}`,
+    )
+  }
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander'
+import { connectCommand } from './commands/connect.ts'
+import { serveCommand } from './commands/serve.ts'
+import { stdioCommand } from './commands/stdio.ts'
+import { ExitCode, exitCodeOf } from './exit-codes.ts'
+import { Report } from './report.ts'
+import { VERSION } from './version.ts'
+
+const COMMANDS = [serveCommand, connectCommand, stdioCommand]
+
+/** Runs one command line; resolves with the exit code. */
+async function run(argv: string[]): Promise<number> {
+  let code: number = ExitCode.ok
+  const program = new Command('sluice')
+    .description('A TCP connection inside a WebSocket.')
+    .version(VERSION, '-V, --version')
+    .exitOverride()
+    .showHelpAfterError('(--help says what there is)')
+    .configureOutput({ writeErr: (text) => void process.stderr.write(text.replace(/^error: /, 'sluice: ')) })
+  for (const make of COMMANDS) {
+    program.addCommand(make((result) => (code = result)).copyInheritedSettings(program))
+  }
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    code = error.exitCode === 0 ? ExitCode.ok : ExitCode.usage
+  }
+  return code
+}
+
+try {
+  process.exit(await run(process.argv.slice(2)))
+} catch (error) {
+  new Report('normal').problem(error)
+  process.exit(exitCodeOf(error))
+}

@@ -1,0 +1,123 @@
+import { Option } from 'commander'
+import { parseClientToken, parseDuration, parseServerUrl, parseTemplate, type ServerUrl } from '../config/index.ts'
+import { SluiceError } from '../errors/index.ts'
+import { type PlainTunnelOptions, parsePin } from '../node/index.ts'
+import { checkField } from '../websocket/index.ts'
+import { environmentToken, readSecret, readText } from './secrets.ts'
+
+/** A repeatable option: each occurrence adds one; in the environment they are separated by white space. */
+export function list(flags: string, description: string, env: string): Option {
+  return new Option(flags, description)
+    .env(env)
+    .argParser((text: string, before: string[] | undefined) => [
+      ...(before ?? []),
+      ...text.split(/\s+/).filter((part) => part !== ''),
+    ])
+}
+
+/** As {@link list}, for values in which white space may stand. */
+export function lines(flags: string, description: string, env: string): Option {
+  return new Option(flags, description)
+    .env(env)
+    .argParser((text: string, before: string[] | undefined) => [
+      ...(before ?? []),
+      ...text.split('\n').filter((part) => part !== ''),
+    ])
+}
+
+export function value(flags: string, description: string, env: string, preset?: string): Option {
+  const option = new Option(flags, description).env(env)
+  return preset === undefined ? option : option.default(preset)
+}
+
+export const TOKEN_FILE: () => Option = () =>
+  value('--token-file <file>', 'the token, in a file that only you can read', 'SLUICE_TOKEN_FILE')
+export const TOKEN_FILE_MODE: () => Option = () =>
+  new Option('--token-file-mode <mode>', 'owner: refuse a token file that others can read; any: accept it')
+    .choices(['owner', 'any'])
+    .default('owner')
+    .env('SLUICE_TOKEN_FILE_MODE')
+export const PING: () => Option = () =>
+  value('--ping-interval <time>', 'ping what is silent this long; 0 turns it off', 'SLUICE_PING_INTERVAL', '25s')
+export const QUIET: () => Option = () => new Option('-q, --quiet', 'say only what goes wrong')
+export const VERBOSE: () => Option = () => new Option('-v, --verbose', 'say more')
+
+/** The options by which a client reaches a server. */
+export function clientOptions(): Option[] {
+  return [
+    TOKEN_FILE(),
+    TOKEN_FILE_MODE(),
+    value('--ca <file>', 'trust the certificates in this PEM file instead of the system’s', 'SLUICE_CA'),
+    value('--pin <pin>', 'trust this key and no other: sha256/BASE64, as the server prints it', 'SLUICE_PIN'),
+    lines('-H, --header <header>', 'send this header too: "Name: value" (repeatable)', 'SLUICE_HEADER'),
+    value(
+      '--url-template <path>',
+      'for a server that is not sluice: its path, with {host}, {port}, {address}',
+      'SLUICE_URL_TEMPLATE',
+    ),
+    value('--timeout <time>', 'to connect and be let in', 'SLUICE_TIMEOUT', '10s'),
+    value(
+      '--half-close-timeout <time>',
+      'after a local end of stream, go on receiving this long in silence',
+      'SLUICE_HALF_CLOSE_TIMEOUT',
+      '30s',
+    ),
+    PING(),
+    new Option('--mask-always', 'random masking keys over TLS too').env('SLUICE_MASK_ALWAYS'),
+    new Option('--plain', 'one WebSocket for each TCP connection (at present the only mode)'),
+    QUIET(),
+    VERBOSE(),
+  ]
+}
+
+/** What commander hands over for {@link clientOptions}. */
+export interface ClientFlags {
+  tokenFile?: string
+  tokenFileMode: string
+  ca?: string
+  pin?: string
+  header?: string[]
+  urlTemplate?: string
+  timeout: string
+  halfCloseTimeout: string
+  pingInterval: string
+  maskAlways?: boolean
+  quiet?: boolean
+  verbose?: boolean
+}
+
+/** Reads the flags, all of them before anything is done. */
+export function readClientFlags(urlText: string, flags: ClientFlags): PlainTunnelOptions & { readonly url: ServerUrl } {
+  const url = parseServerUrl(urlText)
+  if (!url.secure && (flags.ca !== undefined || flags.pin !== undefined)) {
+    throw new SluiceError(
+      'ERR_SLUICE_USAGE',
+      `${flags.pin === undefined ? '--ca' : '--pin'} needs TLS, and ${urlText} has none`,
+      { remedy: 'Use wss://.' },
+    )
+  }
+  const token =
+    flags.tokenFile === undefined
+      ? environmentToken()
+      : parseClientToken(readSecret(flags.tokenFile, '--token-file', flags.tokenFileMode), flags.tokenFile)
+  return {
+    url,
+    token,
+    ca: flags.ca === undefined ? undefined : readText(flags.ca, '--ca'),
+    pin: flags.pin === undefined ? undefined : parsePin(flags.pin),
+    fields: (flags.header ?? []).map(parseHeader),
+    template: flags.urlTemplate === undefined ? undefined : parseTemplate(flags.urlTemplate),
+    timeout: parseDuration(flags.timeout, '--timeout'),
+    halfCloseTimeout: parseDuration(flags.halfCloseTimeout, '--half-close-timeout'),
+    maskAlways: flags.maskAlways ?? false,
+  }
+}
+
+function parseHeader(text: string): readonly [string, string] {
+  const colon = text.indexOf(':')
+  if (colon < 1) throw new SluiceError('ERR_SLUICE_USAGE', `--header ${JSON.stringify(text)} is not "Name: value"`)
+  const name = text.slice(0, colon)
+  const content = text.slice(colon + 1).trim()
+  checkField(name, content)
+  return [name, content]
+}

@@ -1,0 +1,67 @@
+import { ExitCode } from './exit-codes.ts'
+import { Report } from './report.ts'
+
+/** The report that `-q` and `-v` ask for. */
+export function reportFor(flags: { quiet?: boolean; verbose?: boolean }): Report {
+  return new Report(flags.quiet ? 'quiet' : flags.verbose ? 'verbose' : 'normal')
+}
+
+/** The signals that end a command. */
+export interface Stop {
+  /** Resolves with the first SIGINT or SIGTERM. */
+  readonly promise: Promise<void>
+  /** Resolves with the second one. */
+  readonly again: Promise<void>
+  readonly received: NodeJS.Signals | undefined
+  readonly exitCode: number
+  /** Waits, but no longer than until a signal: SIGHUP ends only the waiting. */
+  sleep(milliseconds: number): Promise<void>
+  release(): void
+}
+
+/** Begins to listen for signals. */
+export function onSignals(): Stop {
+  let received: NodeJS.Signals | undefined
+  let first = () => {}
+  let second = () => {}
+  let wake = () => {}
+  const promise = new Promise<void>((resolve) => {
+    first = resolve
+  })
+  const again = new Promise<void>((resolve) => {
+    second = resolve
+  })
+  const end = (signal: NodeJS.Signals) => {
+    if (received !== undefined) second()
+    received ??= signal
+    first()
+    wake()
+  }
+  const hangUp = () => wake()
+  process.on('SIGINT', end)
+  process.on('SIGTERM', end)
+  process.on('SIGHUP', hangUp)
+  return {
+    promise,
+    again,
+    get received() {
+      return received
+    },
+    get exitCode() {
+      return received === 'SIGINT' ? ExitCode.interrupted : ExitCode.ok
+    },
+    sleep: (milliseconds) =>
+      new Promise((resolve) => {
+        const timer = setTimeout(resolve, milliseconds)
+        wake = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      }),
+    release: () => {
+      process.off('SIGINT', end)
+      process.off('SIGTERM', end)
+      process.off('SIGHUP', hangUp)
+    },
+  }
+}

@@ -1,0 +1,23 @@
+/** What people write, read into data: URLs, addresses, forwards, rules, tokens. No I/O; every refusal says the remedy. */
+export {
+  formatHostPort,
+  type HostPort,
+  isName,
+  parseHost,
+  parseHostPort,
+  parseIPv4,
+  parseIPv6,
+  parsePort,
+} from './address.ts'
+export { parseDuration } from './duration.ts'
+export {
+  formatTarget,
+  isTargetName,
+  type LocalForward,
+  parseLocalForward,
+  parseTarget,
+  type Target,
+} from './forward.ts'
+export { canonicalName, type HostPattern, parseRule, type Rule } from './rule.ts'
+export { checkToken, MIN_TOKEN, parseClientToken, parseTokenFile, type TokenEntry } from './token-file.ts'
+export { formatServerUrl, parseServerUrl, parseTemplate, type ServerUrl, targetPath } from './url.ts'

@@ -1,0 +1,79 @@
+import { usage } from './address.ts'
+
+/** A token of a server's token file: the name it is known by, and either itself or its SHA-256 in hexadecimal. */
+export interface TokenEntry {
+  readonly name: string
+  readonly token?: string
+  readonly sha256?: string
+}
+
+/** RFC 6750 §2.1. In a subprotocol, where browsers put it, `/` and `=` are not allowed. */
+const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/
+const NAME = /^[A-Za-z0-9_.@-]{1,64}$/
+
+/** The least length of a token in characters: 16 random bytes in base64. */
+export const MIN_TOKEN = 22
+
+/** The lines that say something, with their numbers. */
+function lines(text: string): { line: string; number: number }[] {
+  return text
+    .split(/\r?\n/)
+    .map((line, index) => ({ line: line.trim(), number: index + 1 }))
+    .filter(({ line }) => line !== '' && !line.startsWith('#'))
+}
+
+/**
+ * Checks a token; what it is must not be in the message.
+ *
+ * @throws SluiceError `ERR_SLUICE_USAGE`
+ */
+export function checkToken(token: string, what: string): string {
+  if (!TOKEN.test(token))
+    throw usage(
+      `${what}: the token has a character that is not allowed (allowed: A-Z a-z 0-9 . _ ~ + / - and = at the end)`,
+    )
+  if (token.length < MIN_TOKEN) {
+    throw usage(
+      `${what}: the token is only ${token.length} characters long (at least ${MIN_TOKEN})`,
+      'Make one with: openssl rand -hex 24',
+    )
+  }
+  return token
+}
+
+/**
+ * A server's token file: one `name:token` or `name:sha256-HEX` a line, `#` comments.
+ *
+ * @throws SluiceError `ERR_SLUICE_USAGE`
+ */
+export function parseTokenFile(text: string, file: string): TokenEntry[] {
+  const entries = lines(text).map(({ line, number }): TokenEntry => {
+    const what = `${file}, line ${number}`
+    const colon = line.indexOf(':')
+    const name = line.slice(0, colon)
+    const value = line.slice(colon + 1).trim()
+    if (colon < 1 || !NAME.test(name)) throw usage(`${what} is not name:token or name:sha256-HEX`)
+    if (!value.startsWith('sha256-')) return { name, token: checkToken(value, what) }
+    const sha256 = value.slice('sha256-'.length).toLowerCase()
+    if (!/^[0-9a-f]{64}$/.test(sha256)) throw usage(`${what}: sha256- must be followed by 64 hexadecimal digits`)
+    return { name, sha256 }
+  })
+  if (entries.length === 0)
+    throw usage(`${file} has no token in it`, 'Write one line: name:token. Make a token with: openssl rand -hex 24')
+  const twice = entries.find((entry, index) => entries.findIndex(({ name }) => name === entry.name) !== index)
+  if (twice !== undefined) throw usage(`${file}: the name "${twice.name}" stands there twice`)
+  return entries
+}
+
+/**
+ * A client's token: the first line of its file, `name:` before it allowed.
+ *
+ * @throws SluiceError `ERR_SLUICE_USAGE`
+ */
+export function parseClientToken(text: string, file: string): string {
+  const first = lines(text)[0]
+  if (first === undefined) throw usage(`${file} is empty: its first line must be the token`)
+  const token = first.line.replace(/^[A-Za-z0-9_.@-]{1,64}:/, '')
+  if (token.startsWith('sha256-')) throw usage(`${file} has only the hash of a token: a client needs the token itself`)
+  return checkToken(token, `${file}, line ${first.number}`)
+}

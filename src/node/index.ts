@@ -1,0 +1,27 @@
+/** The Node library: sockets, WebSockets on them, and the plain tunnel's client. */
+export { canAdopt, type ReadMode } from './adopt.ts'
+export { Bridge, type BridgeOptions, type BridgeOutcome } from './bridge.ts'
+export { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
+export { type DialOptions, dial, TCP_OPTIONS } from './dial.ts'
+export { Heartbeat, PING_INTERVAL } from './heartbeat.ts'
+export { OPEN_TIMEOUT, type OpenOptions, openWebSocket, probe } from './open.ts'
+export {
+  bindError,
+  type ForwardEvents,
+  failureOf,
+  PlainForward,
+  type PlainTunnelOptions,
+  plainConnection,
+  probeServer,
+} from './plain.ts'
+export { HEADROOM, LARGE_SLAB, Slab, SlabPool, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
+export { SocketStream } from './socket.ts'
+export { StdioStream } from './stdio.ts'
+export { checkPeer, parsePin, pinOf, type TlsTrust } from './tls.ts'
+export {
+  CLOSE_TIMEOUT,
+  sha1Base64,
+  type WebSocketEvents,
+  WebSocketStream,
+  type WebSocketStreamOptions,
+} from './websocket.ts'

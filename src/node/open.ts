@@ -1,0 +1,186 @@
+import { randomBytes } from 'node:crypto'
+import net from 'node:net'
+import type tls from 'node:tls'
+import type { HostPort, ServerUrl } from '../config/index.ts'
+import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
+import {
+  checkResponse,
+  formatRequest,
+  type HeaderFields,
+  type ResponseHead,
+  ResponseHeadParser,
+  type UpgradeRequest,
+} from '../websocket/index.ts'
+import type { ReadMode } from './adopt.ts'
+import { TCP_OPTIONS } from './dial.ts'
+import { SocketStream } from './socket.ts'
+import { checkPeer, type TlsTrust, tlsError, trustOptions } from './tls.ts'
+import { sha1Base64, WebSocketStream } from './websocket.ts'
+
+/** How to reach a server and what to say to it. */
+export interface OpenOptions extends TlsTrust {
+  readonly token?: string | undefined
+  readonly fields?: HeaderFields
+  readonly protocols?: readonly string[]
+  /** For TCP, TLS and the answer together, in milliseconds. Default 10 s. */
+  readonly timeout?: number
+  readonly signal?: AbortSignal | undefined
+  readonly readMode?: ReadMode
+  /** Random masking keys over TLS too; default: keys of zero there, unless a CA or a pin hints at inspection. */
+  readonly maskAlways?: boolean
+}
+
+export const OPEN_TIMEOUT = 10_000
+
+/**
+ * Opens a WebSocket (RFC 6455 §4.1).
+ *
+ * @throws SluiceError `ERR_SLUICE_UNREACHABLE`, `ERR_SLUICE_TIMEOUT`, `ERR_SLUICE_TLS`, and what `checkResponse` throws
+ */
+export async function openWebSocket(url: ServerUrl, path: string, options: OpenOptions): Promise<WebSocketStream> {
+  const request: UpgradeRequest = {
+    host: url.authority,
+    path,
+    key: randomBytes(16).toString('base64'),
+    protocols: options.protocols ?? [],
+    fields: requestFields(options),
+  }
+  const { stream, head, early } = await exchange(url, formatRequest(request), options)
+  try {
+    checkResponse(head, request, sha1Base64)
+  } catch (error) {
+    stream.destroy()
+    throw withReason(error, early)
+  }
+  const zeroMask = url.secure && !options.maskAlways && options.ca === undefined && options.pin === undefined
+  return new WebSocketStream(stream, { role: 'client', zeroMask, early })
+}
+
+/**
+ * Asks for a path without an upgrade: whether the server is there, and whether it would let us in. A sluice server answers
+ * 426 where a WebSocket would be accepted; it dials nothing.
+ */
+export async function probe(url: ServerUrl, path: string, options: OpenOptions): Promise<ResponseHead> {
+  const fields = requestFields(options).map(([name, value]) => `${name}: ${value}\r\n`)
+  const text = `GET ${path} HTTP/1.1\r\nHost: ${url.authority}\r\nConnection: close\r\n${fields.join('')}\r\n`
+  const { stream, head } = await exchange(url, text, options)
+  stream.destroy()
+  return head
+}
+
+function requestFields(options: OpenOptions): HeaderFields {
+  const token = options.token === undefined ? [] : [['Authorization', `Bearer ${options.token}`] as const]
+  return [...token, ...(options.fields ?? [])]
+}
+
+interface Exchange {
+  readonly stream: SocketStream
+  readonly head: ResponseHead
+  /** What followed the head. */
+  readonly early: Buffer
+}
+
+/** Connects, sends a request, and reads the head of the answer. The stream is left paused. */
+function exchange(url: ServerUrl, request: string, options: OpenOptions): Promise<Exchange> {
+  return new Promise((resolve, reject) => {
+    const stream = connect(url, options)
+    const parser = new ResponseHeadParser()
+    let settled = false
+    const finish = (act: () => void) => {
+      if (settled) return
+      settled = true
+      clearTimeout(limit)
+      options.signal?.removeEventListener('abort', abort)
+      act()
+    }
+    const fail = (error: Error) =>
+      finish(() => {
+        stream.destroy()
+        reject(error)
+      })
+    const abort = () => fail(options.signal?.reason as Error)
+    const timeout = options.timeout ?? OPEN_TIMEOUT
+    const where = `${url.authority}`
+    const limit = setTimeout(() => fail(timedOut(where, timeout, stream)), timeout)
+    if (options.signal?.aborted) return abort()
+    options.signal?.addEventListener('abort', abort)
+    stream.socket.once(url.secure ? 'secureConnect' : 'connect', () => {
+      try {
+        if (url.secure) checkPeer(stream.socket as tls.TLSSocket, options)
+      } catch (error) {
+        return fail(error as Error)
+      }
+      stream.start({
+        read: (slab, start, end) => {
+          if (settled) return
+          const bytes = slab.bytes.subarray(start, end)
+          try {
+            const answer = parser.push(bytes)
+            if (answer === undefined) return
+            stream.pause()
+            const early = Buffer.from(bytes.subarray(answer.used))
+            finish(() => resolve({ stream, head: answer.head, early }))
+          } catch (error) {
+            fail(error as Error)
+          }
+        },
+        ended: () => fail(endedEarly(where, parser.empty)),
+        drained: () => {},
+        finished: () => {},
+        closed: (error) => fail(unreachable(url, error ?? endedEarly(where, parser.empty))),
+      })
+      stream.write(Buffer.from(request, 'latin1'))
+    })
+    stream.socket.once('error', (error) => fail(unreachable(url, error)))
+  })
+}
+
+function connect(url: ServerUrl, options: OpenOptions): SocketStream {
+  const to: HostPort = { host: url.host, port: url.port }
+  if (!url.secure) return SocketStream.connect({ ...to, ...TCP_OPTIONS }, options.readMode)
+  const servername = net.isIP(url.host) === 0 ? { servername: url.host } : {}
+  return SocketStream.connectTls(
+    { ...to, ...TCP_OPTIONS, ...servername, ALPNProtocols: ['http/1.1'], ...trustOptions(options) },
+    options.readMode,
+  )
+}
+
+function timedOut(where: string, timeout: number, stream: SocketStream): SluiceError {
+  const what = stream.socket.connecting
+    ? 'does not answer'
+    : 'accepted the connection, but did not answer the WebSocket handshake'
+  return new SluiceError('ERR_SLUICE_TIMEOUT', `${where} ${what} within ${timeout / 1000} s`)
+}
+
+function endedEarly(where: string, nothing: boolean): SluiceError {
+  const what = nothing ? 'without an answer' : 'in the middle of its answer'
+  return new SluiceError('ERR_SLUICE_UNREACHABLE', `${where} closed the connection ${what}`, {
+    ...(nothing ? { remedy: 'Is it a web server, and is ws:// or wss:// the right one?' } : {}),
+  })
+}
+
+function unreachable(url: ServerUrl, error: Error): SluiceError {
+  if (error instanceof SluiceError) return error
+  const known = url.secure ? tlsError(error) : undefined
+  if (known !== undefined) return known
+  // All addresses of a name failed: the first reason says it best.
+  const cause = error instanceof AggregateError ? ((error.errors[0] as Error | undefined) ?? error) : error
+  const code = errnoOf(cause)
+  const text =
+    code === 'ENOTFOUND' || code === 'EAI_AGAIN'
+      ? `the name ${url.host} cannot be resolved (${code})`
+      : `${url.authority} cannot be reached: ${messageOf(cause)}`
+  return new SluiceError('ERR_SLUICE_UNREACHABLE', text, { cause })
+}
+
+/** The first line of a refusal's body says why, if it has come along and is plain text. */
+function withReason(error: unknown, body: Buffer): unknown {
+  if (!(error instanceof SluiceError)) return error
+  const line = body.toString('latin1').split(/\r?\n/)[0]!.slice(0, 200)
+  if (!/^[\x20-\x7e]+$/.test(line) || line.startsWith('<') || line.startsWith('{')) return error
+  const { code, remedy, status } = error
+  return new SluiceError(code, `${error.message}: ${line}`, {
+    ...(remedy === undefined ? {} : { remedy }),
+    ...(status === undefined ? {} : { status }),
+  })
+}

@@ -1,0 +1,221 @@
+import net from 'node:net'
+import {
+  formatTarget,
+  type HostPort,
+  type LocalForward,
+  type ServerUrl,
+  type Target,
+  targetPath,
+} from '../config/index.ts'
+import { SluiceError } from '../errors/index.ts'
+import { CloseCode } from '../websocket/index.ts'
+import { Bridge, type BridgeOutcome } from './bridge.ts'
+import type { ByteStream } from './byte-stream.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { type OpenOptions, openWebSocket, probe } from './open.ts'
+import { SocketStream } from './socket.ts'
+
+/** How connections are carried, for all of one server. */
+export interface PlainTunnelOptions extends OpenOptions {
+  readonly url: ServerUrl
+  /** The path of a server that is not sluice, with `{host}`, `{port}`, `{address}`. */
+  readonly template?: string | undefined
+  readonly halfCloseTimeout?: number
+  readonly heartbeat?: Heartbeat
+}
+
+/** What a forward reports; every connection ends in exactly one of `finished` and `failed`. */
+export interface ForwardEvents {
+  /** A connection came and its WebSocket is open. */
+  opened?(target: Target): void
+  /** It ended as it should. */
+  finished?(target: Target, outcome: BridgeOutcome): void
+  /** It could not be carried, or broke. The listener stays. */
+  failed(target: Target, error: SluiceError): void
+}
+
+const PROTOCOLS = ['binary']
+
+/**
+ * The first contact: is the server there, and would it let us in? Nothing is dialled behind it.
+ *
+ * @throws SluiceError as `openWebSocket`
+ */
+export async function probeServer(options: PlainTunnelOptions, target: Target): Promise<void> {
+  const path = targetPath(options.url, pathTarget(target), options.template)
+  const { status } = await probe(options.url, path, options)
+  if (status === 401 || status === 407) {
+    throw new SluiceError('ERR_SLUICE_AUTH', `the server did not accept the credentials: ${status}`, {
+      status,
+      remedy: 'Give the token with --token-file FILE or in SLUICE_TOKEN.',
+    })
+  }
+  // Other servers answer a plain GET as they like; only ours means it.
+  if (options.template !== undefined) return
+  if (status === 403) {
+    throw new SluiceError('ERR_SLUICE_POLICY', `the server does not allow ${formatTarget(target)}: 403`, {
+      status,
+      remedy: `On the server, allow it: --allow ${formatTarget(target)}`,
+    })
+  }
+  if (status === 404 && 'named' in target) {
+    throw new SluiceError('ERR_SLUICE_POLICY', `the server knows no target named ${formatTarget(target)}: 404`, {
+      status,
+    })
+  }
+  if (status === 426) return
+  throw new SluiceError('ERR_SLUICE_REFUSED', `the server answered ${status} where a WebSocket endpoint was expected`, {
+    status,
+    remedy: 'Is the path of the URL right? For a server that is not sluice, give --url-template.',
+  })
+}
+
+function pathTarget(target: Target): string | HostPort {
+  return 'named' in target ? target.named : target
+}
+
+/** Carries one connection over a WebSocket of its own; resolves when both are over. */
+export async function plainConnection(
+  local: ByteStream,
+  target: Target,
+  options: PlainTunnelOptions,
+  opened?: (bridge: Bridge) => void,
+): Promise<BridgeOutcome> {
+  const path = targetPath(options.url, pathTarget(target), options.template)
+  const ws = await openWebSocket(options.url, path, { ...options, protocols: PROTOCOLS })
+  options.heartbeat?.watch(ws)
+  const outcome = await new Promise<BridgeOutcome>((done) => {
+    const halfClose = options.halfCloseTimeout === undefined ? {} : { halfCloseTimeout: options.halfCloseTimeout }
+    const bridge = new Bridge(ws, local, { role: 'client', name: formatTarget(target), ...halfClose, done })
+    bridge.start()
+    opened?.(bridge)
+  })
+  options.heartbeat?.forget(ws)
+  return outcome
+}
+
+/**
+ * What a connection's end means: undefined if all went well, or if it was the local program that broke it off, which says
+ * so to the target too.
+ */
+export function failureOf(outcome: BridgeOutcome, target: Target): SluiceError | undefined {
+  const { code, reason } = outcome.close
+  const name = formatTarget(target)
+  if (code === CloseCode.internal) {
+    return new SluiceError(
+      'ERR_SLUICE_TARGET',
+      `the server could not reach ${name} or lost it: ${printable(reason) || 'no reason given'}`,
+      { closeCode: code },
+    )
+  }
+  if (code === CloseCode.policy) {
+    return new SluiceError(
+      'ERR_SLUICE_POLICY',
+      `the server does not allow ${name}: ${printable(reason) || 'no reason given'}`,
+      { closeCode: code },
+    )
+  }
+  if (outcome.tcpError !== undefined && code === CloseCode.abnormal) return undefined
+  if (outcome.error !== undefined) {
+    if (outcome.error instanceof SluiceError) return outcome.error
+    return new SluiceError('ERR_SLUICE_CLOSED', outcome.error.message, { cause: outcome.error })
+  }
+  if (code === CloseCode.normal || code === CloseCode.none) return undefined
+  return new SluiceError(
+    'ERR_SLUICE_CLOSED',
+    `the server closed the WebSocket with ${code}: ${printable(reason) || 'no reason given'}`,
+    { closeCode: code },
+  )
+}
+
+/** What a peer sent, safe to print. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?')
+}
+
+/** A local listener whose connections go to one target, each over a WebSocket of its own. */
+export class PlainForward {
+  readonly #forward: LocalForward
+  readonly #options: PlainTunnelOptions
+  readonly #events: ForwardEvents
+  readonly #server: net.Server
+  readonly #live = new Map<ByteStream, Bridge | undefined>()
+  readonly #aborted = new AbortController()
+
+  constructor(forward: LocalForward, options: PlainTunnelOptions, events: ForwardEvents) {
+    this.#forward = forward
+    this.#options = { ...options, heartbeat: options.heartbeat ?? new Heartbeat(), signal: this.#aborted.signal }
+    this.#events = events
+    this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true })
+    this.#server.on('connection', (socket) => void this.#carry(socket))
+  }
+
+  /**
+   * Binds the port; resolves with the address in use.
+   *
+   * @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be bound
+   */
+  listen(): Promise<HostPort> {
+    const { host, port } = this.#forward.bind
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
+      this.#server.listen({ host, port }, () => {
+        const address = this.#server.address() as net.AddressInfo
+        resolve({ host: address.address, port: address.port })
+      })
+    })
+  }
+
+  /** How many connections are being carried. */
+  get connections(): number {
+    return this.#live.size
+  }
+
+  /** Frees the port and ends every connection. */
+  close(): void {
+    this.#server.close()
+    this.#aborted.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down'))
+    for (const [local, bridge] of this.#live) {
+      if (bridge === undefined) local.reset()
+      else bridge.shutDown(CloseCode.goingAway, 'client is shutting down')
+    }
+  }
+
+  async #carry(socket: net.Socket): Promise<void> {
+    const { target } = this.#forward
+    const local = SocketStream.from(socket, undefined, this.#options.readMode)
+    this.#live.set(local, undefined)
+    try {
+      const outcome = await plainConnection(local, target, this.#options, (bridge) => {
+        this.#live.set(local, bridge)
+        this.#events.opened?.(target)
+      })
+      const failure = failureOf(outcome, target)
+      if (failure === undefined) this.#events.finished?.(target, outcome)
+      else this.#events.failed(target, failure)
+    } catch (error) {
+      local.reset()
+      this.#events.failed(
+        target,
+        error instanceof SluiceError ? error : new SluiceError('ERR_SLUICE_CLOSED', String(error), { cause: error }),
+      )
+    } finally {
+      this.#live.delete(local)
+    }
+  }
+}
+
+/** Why a port could not be bound, in words. */
+export function bindError(error: NodeJS.ErrnoException, host: string, port: number): SluiceError {
+  const where = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  const known: Record<string, [string, string]> = {
+    EADDRINUSE: [`${where} is already in use`, 'Choose another port, or 0 to let the system choose.'],
+    EACCES: [`${where} may not be bound by this user`, 'Choose a port above 1023.'],
+    EADDRNOTAVAIL: [`${where} is not an address of this machine`, 'Bind 127.0.0.1, [::1], or * for every interface.'],
+  }
+  const [message, remedy] = known[error.code ?? ''] ?? [
+    `${where} cannot be bound: ${error.message}`,
+    'See the reason given.',
+  ]
+  return new SluiceError('ERR_SLUICE_CONFIG', message, { cause: error, remedy })
+}

@@ -1,0 +1,72 @@
+/** Bytes left free before what is read, so that a frame header fits before the first piece without a copy. */
+export const HEADROOM = 32
+/** What an idle socket pins. Small, because there may be thousands of them. */
+export const SMALL_SLAB = 2048
+/** What a socket that fills its reads gets: fewer, larger system calls. */
+export const LARGE_SLAB: number = 256 * 1024 + HEADROOM
+/** TLS hands out a record at a time, 16 KiB at most (RFC 8446 §5.1), so more would stay empty. */
+export const TLS_SLAB: number = 16 * 1024 + HEADROOM
+
+/** Free large slabs kept for reuse, in all: a bound on memory that nobody uses. */
+const KEPT_BYTES = 16 * 1024 * 1024
+
+/**
+ * A piece of memory that is read into and written from. Whoever needs its bytes beyond the current call holds it; when the
+ * last hold is released it is read into again, so a view of it must not be used afterwards.
+ */
+export class Slab {
+  readonly bytes: Buffer
+  readonly #home: SlabPool | undefined
+  #holds = 1
+
+  constructor(bytes: Buffer, home?: SlabPool) {
+    this.bytes = bytes
+    this.#home = home
+  }
+
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    if (--this.#holds === 0) this.#home?.take(this)
+  }
+
+  /** Whether only one holder is left, which may then read into it again. */
+  get exclusive(): boolean {
+    return this.#holds === 1
+  }
+
+  /** For the pool alone: in use again, with one holder. */
+  revive(): void {
+    this.#holds = 1
+  }
+}
+
+/** Recycles slabs by size. One for the process is enough; a fresh one makes a test independent. */
+export class SlabPool {
+  readonly #free = new Map<number, Slab[]>()
+  #keptBytes = 0
+
+  /** A slab of this size, held once. Its contents are what they happen to be. */
+  acquire(size: number): Slab {
+    const slab = this.#free.get(size)?.pop()
+    if (slab === undefined) return new Slab(Buffer.allocUnsafeSlow(size), this)
+    this.#keptBytes -= size
+    slab.revive()
+    return slab
+  }
+
+  /** Called by the last release. */
+  take(slab: Slab): void {
+    const size = slab.bytes.length
+    if (this.#keptBytes + size > KEPT_BYTES) return
+    this.#keptBytes += size
+    const list = this.#free.get(size)
+    if (list === undefined) this.#free.set(size, [slab])
+    else list.push(slab)
+  }
+}
+
+/** The process's pool. */
+export const sharedPool: SlabPool = new SlabPool()

@@ -1,0 +1,224 @@
+import net from 'node:net'
+import tls from 'node:tls'
+import { adopt, canAdopt, defaultReadMode, type OnRead, type ReadMode } from './adopt.ts'
+import { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
+import { HEADROOM, LARGE_SLAB, Slab, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
+
+/** A read of at least this much keeps its large slab although it did not fill it. */
+const STILL_BUSY = 16 * 1024
+
+type Release = Slab | undefined
+
+/** A TCP, TLS or unix socket as a {@link ByteStream}, read into slabs with headroom where the host can. */
+export class SocketStream implements ByteStream {
+  readonly #largeSlab: number
+  readonly #onread: OnRead | undefined
+  #socket: net.Socket
+  #events: ByteStreamEvents | undefined
+  #slab: Slab | undefined
+  #view: Buffer | undefined
+  #wanted = SMALL_SLAB
+  #paused = true
+  /** Slabs of the writes whose callback is due, in order; undefined for those without one or already released. */
+  readonly #pending: Release[] = []
+  #firstPending = 0
+  #wasHigh = false
+  #early: Buffer | undefined
+  #error: Error | undefined
+  #closed = false
+  readonly #written = (): void => this.#oneWritten()
+
+  private constructor(secure: boolean, mode: ReadMode) {
+    this.#largeSlab = secure ? TLS_SLAB : LARGE_SLAB
+    this.#socket = undefined as unknown as net.Socket
+    if (mode === 'onread') {
+      this.#onread = { buffer: () => this.#nextBuffer(), callback: (bytesRead) => this.#readInto(bytesRead) }
+    }
+  }
+
+  /** Connects over TCP or a unix socket; listen to `socket` for 'connect' and 'error'. */
+  static connect(options: net.NetConnectOpts, mode: ReadMode = defaultReadMode()): SocketStream {
+    const stream = new SocketStream(false, mode)
+    return stream.#use(net.connect({ ...options, allowHalfOpen: true, ...stream.#option() }))
+  }
+
+  /** Connects over TLS; listen to `socket` for 'secureConnect' and 'error'. */
+  static connectTls(options: tls.ConnectionOptions, mode: ReadMode = defaultReadMode()): SocketStream {
+    const stream = new SocketStream(true, mode)
+    const all = { ...options, allowHalfOpen: true, ...stream.#option() } as tls.ConnectionOptions
+    return stream.#use(tls.connect(all))
+  }
+
+  /**
+   * Takes over a socket that was accepted, or upgraded from HTTP. The one given must not be used any more.
+   *
+   * @param head what was read of it already
+   */
+  static from(socket: net.Socket, head?: Buffer, mode: ReadMode = defaultReadMode()): SocketStream {
+    const stream = new SocketStream(socket instanceof tls.TLSSocket, mode)
+    const adopted = stream.#onread && canAdopt() ? adopt(socket, stream.#onread) : undefined
+    const rest = socket.read() as Buffer | null
+    const early = [head, rest].filter((part): part is Buffer => part instanceof Buffer && part.length > 0)
+    if (early.length > 0) stream.#early = Buffer.concat(early)
+    return adopted ? stream.#use(adopted) : stream.#useByData(socket)
+  }
+
+  /** The socket itself, for events and addresses. */
+  get socket(): net.Socket {
+    return this.#socket
+  }
+
+  get backlog(): number {
+    return this.#socket.writableLength
+  }
+
+  get paused(): boolean {
+    return this.#paused
+  }
+
+  start(events: ByteStreamEvents): void {
+    this.#events = events
+    if (this.#closed) {
+      process.nextTick(() => events.closed(this.#error))
+      return
+    }
+    this.resume()
+    const early = this.#early
+    if (early !== undefined) {
+      this.#early = undefined
+      events.read(new Slab(early), 0, early.length)
+    }
+  }
+
+  pause(): void {
+    this.#paused = true
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#socket.resume()
+  }
+
+  write(bytes: Buffer, slab?: Slab): void {
+    if (this.#closed || this.#socket.destroyed) return
+    slab?.hold()
+    this.#pending.push(slab)
+    this.#socket.write(bytes, this.#written)
+    const backlog = this.#socket.writableLength
+    if (backlog === 0) this.#releaseAll()
+    else if (backlog >= HIGH_MARK) this.#wasHigh = true
+  }
+
+  cork(): void {
+    this.#socket.cork()
+  }
+
+  uncork(): void {
+    this.#socket.uncork()
+    if (this.#socket.writableLength === 0) this.#releaseAll()
+  }
+
+  end(): void {
+    if (!this.#socket.destroyed) this.#socket.end()
+  }
+
+  reset(): void {
+    if (this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB) this.#socket.destroy()
+    else this.#socket.resetAndDestroy()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #option(): { onread?: OnRead } {
+    return this.#onread ? { onread: this.#onread } : {}
+  }
+
+  #use(socket: net.Socket): this {
+    this.#socket = socket
+    socket.pause()
+    socket.on('error', (error) => {
+      this.#error = error
+    })
+    socket.on('end', () => this.#events?.ended())
+    socket.on('finish', () => this.#events?.finished())
+    socket.on('close', () => this.#close())
+    if (this.#onread === undefined) socket.on('data', (chunk: Buffer) => this.#readChunk(chunk))
+    if (this.#onread === undefined) socket.pause()
+    return this
+  }
+
+  #useByData(socket: net.Socket): this {
+    socket.allowHalfOpen = true
+    this.#use(socket)
+    if (this.#onread !== undefined) socket.on('data', (chunk: Buffer) => this.#readChunk(chunk))
+    socket.pause()
+    return this
+  }
+
+  #readChunk(chunk: Buffer): void {
+    this.#events?.read(new Slab(chunk), 0, chunk.length)
+  }
+
+  /** The buffer for the next read: the same again if nobody kept it and its size still fits. */
+  #nextBuffer(): Buffer {
+    const slab = this.#slab
+    if (slab !== undefined) {
+      if (slab.exclusive && slab.bytes.length === this.#wanted) return this.#view!
+      slab.release()
+    }
+    this.#slab = sharedPool.acquire(this.#wanted)
+    this.#view = this.#slab.bytes.subarray(HEADROOM)
+    return this.#view
+  }
+
+  #readInto(bytesRead: number): boolean {
+    const slab = this.#slab!
+    if (bytesRead === slab.bytes.length - HEADROOM) this.#wanted = this.#largeSlab
+    else if (bytesRead < STILL_BUSY && this.#largeSlab !== TLS_SLAB) this.#wanted = SMALL_SLAB
+    else if (bytesRead < SMALL_SLAB) this.#wanted = SMALL_SLAB
+    if (this.#events === undefined) this.#keepEarly(slab.bytes.subarray(HEADROOM, HEADROOM + bytesRead))
+    else this.#events.read(slab, HEADROOM, HEADROOM + bytesRead)
+    return !this.#paused
+  }
+
+  /** A TLS handshake reads whether the stream is paused or not, and data may come with its last flight. */
+  #keepEarly(bytes: Buffer): void {
+    this.#early = Buffer.concat(this.#early ? [this.#early, bytes] : [bytes])
+    this.pause()
+  }
+
+  #oneWritten(): void {
+    const slab = this.#pending[this.#firstPending]
+    this.#pending[this.#firstPending++] = undefined
+    if (this.#firstPending === this.#pending.length) {
+      this.#pending.length = 0
+      this.#firstPending = 0
+    }
+    slab?.release()
+    if (this.#wasHigh && this.backlog <= LOW_MARK) {
+      this.#wasHigh = false
+      this.#events?.drained()
+    }
+  }
+
+  /** The system took everything: no view of a slab is needed any more, although the callbacks come later. */
+  #releaseAll(): void {
+    for (let i = this.#firstPending; i < this.#pending.length; i++) {
+      const slab = this.#pending[i]
+      this.#pending[i] = undefined
+      slab?.release()
+    }
+  }
+
+  #close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#releaseAll()
+    this.#slab?.release()
+    this.#slab = undefined
+    this.#events?.closed(this.#error)
+  }
+}

@@ -1,0 +1,105 @@
+import type { IncomingMessage } from 'node:http'
+import { formatHostPort, type HostPort } from '../config/index.ts'
+import { messageOf } from '../errors/index.ts'
+import { checkRequest, type HeaderFields } from '../websocket/index.ts'
+import type { Auth, Principal } from './auth.ts'
+import { hostAllowed, originAllowed } from './origin.ts'
+import type { Policy } from './policy/policy.ts'
+import { type Asked, fieldsOf, parsePath } from './request.ts'
+
+/** An answer in HTTP instead of an upgrade. */
+export interface HttpRefusal {
+  readonly status: number
+  readonly message: string
+  readonly fields: HeaderFields
+}
+
+/** A handshake that is let in: what to answer, and what to dial. */
+export interface Admitted {
+  readonly principal: Principal
+  readonly key: string
+  /** The subprotocol to echo. */
+  readonly protocol: string | undefined
+  /** The address to dial, after the name has been resolved and checked. */
+  readonly target: HostPort
+  /** How the target is called towards the peer: `db:5432`, `@web`. */
+  readonly name: string
+  /** Whether the configuration names the target, so that its address needs no rule. */
+  readonly named: boolean
+}
+
+export interface GateOptions {
+  readonly prefix: string
+  readonly auth: Auth
+  readonly policy: Policy
+  /** Named targets. */
+  readonly targets: ReadonlyMap<string, HostPort>
+  /** Origins of pages that may connect, beside the server's own. */
+  readonly origins: readonly string[]
+  /** Whether `Host` must name this machine, and the further names that it may. */
+  readonly checkHost: boolean
+  readonly hosts: readonly string[]
+}
+
+/** The subprotocol of plain mode (websockify's), echoed if offered. */
+const PLAIN_PROTOCOL = 'binary'
+
+/**
+ * Everything that can be decided about a request before a WebSocket exists, policy that needs no DNS included. What is not
+ * an upgrade but would be let in gets 426, so that a client can ask first.
+ *
+ * @returns undefined for a path that is none of the tunnel's
+ */
+export function decide(request: IncomingMessage, options: GateOptions): Admitted | HttpRefusal | undefined {
+  const fields = fieldsOf(request)
+  let asked: Asked
+  let malformed: string | undefined
+  try {
+    asked = parsePath(request.url ?? '', options.prefix)
+    if (asked === undefined) return undefined
+  } catch (error) {
+    malformed = messageOf(error)
+  }
+  const stranger = refuseStranger(fields, options)
+  if (stranger !== undefined) return stranger
+  const principal = options.auth.authenticate(fields)
+  if (principal === undefined) {
+    return refusal(401, 'a valid token is needed', [['WWW-Authenticate', 'Bearer realm="sluice"']])
+  }
+  if (asked === undefined) return refusal(400, malformed ?? 'the path cannot be read')
+  const found = findTarget(asked, options)
+  if ('status' in found) return found
+  const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
+  if ('status' in upgrade) return upgrade
+  const protocol = upgrade.protocols.includes(PLAIN_PROTOCOL) ? PLAIN_PROTOCOL : undefined
+  return { principal, key: upgrade.key, protocol, ...found }
+}
+
+function refuseStranger(fields: HeaderFields, options: GateOptions): HttpRefusal | undefined {
+  if (options.checkHost && !hostAllowed(fields, options.hosts)) {
+    return refusal(403, 'this Host is not one of this server; on the server, allow it: --host NAME')
+  }
+  if (!originAllowed(fields, options.origins)) {
+    return refusal(403, 'pages of this Origin may not connect; on the server, allow it: --origin ORIGIN')
+  }
+  return undefined
+}
+
+function findTarget(
+  asked: NonNullable<Asked>,
+  options: GateOptions,
+): Pick<Admitted, 'target' | 'name' | 'named'> | HttpRefusal {
+  if ('named' in asked) {
+    const target = options.targets.get(asked.named)
+    if (target === undefined) return refusal(404, `there is no target named @${asked.named}`)
+    if (!options.policy.checkNamed(asked.named).allowed) return refusal(403, `@${asked.named} is not allowed`)
+    return { target, name: `@${asked.named}`, named: true }
+  }
+  const name = formatHostPort(asked.target)
+  if (!options.policy.checkTarget(asked.target).allowed) return refusal(403, `${name} is not allowed`)
+  return { target: asked.target, name, named: false }
+}
+
+export function refusal(status: number, message: string, fields: HeaderFields = []): HttpRefusal {
+  return { status, message, fields }
+}

@@ -1,0 +1,96 @@
+import { canonicalName, formatHostPort, type HostPort, type Rule } from '../../config/index.ts'
+import { addressBytes, embeddedIPv4, inRange, specialKind } from './special.ts'
+
+/** What a policy says, and why. */
+export interface Verdict {
+  readonly allowed: boolean
+  /** The rule that decided, or why none did; for the operator's log, never for the peer. */
+  readonly why: string
+}
+
+const PUBLIC_ONLY = 'no rules: public addresses only'
+
+/**
+ * Who may reach what: the first rule that matches allows, and what none matches is denied. Without any rule, public
+ * addresses are allowed. Special addresses (loopback, private, link-local, metadata, …) are reached only where an exact
+ * name, an address, a CIDR range or a named target says so; `*` and `*.NAME` never reach them.
+ */
+export class Policy {
+  readonly #rules: readonly Rule[]
+
+  constructor(rules: readonly Rule[]) {
+    this.#rules = rules
+  }
+
+  /** Whether a target of the configuration may be used: by a rule, or because there are no rules. */
+  checkNamed(name: string): Verdict {
+    if (this.#rules.length === 0) return { allowed: true, why: 'a target of the configuration' }
+    const rule = this.#rules.find(({ host }) => host.kind === 'named' && host.name === name)
+    return rule ? { allowed: true, why: `rule ${rule.text}` } : { allowed: false, why: `no rule names @${name}` }
+  }
+
+  /**
+   * What can be said before the name is resolved: a denial is final, anything else must be followed by
+   * {@link checkAddress} for each address.
+   */
+  checkTarget(target: HostPort): Verdict {
+    if (addressBytes(target.host) !== undefined) return this.checkAddress(target, target.host)
+    if (this.#rules.length === 0) return { allowed: true, why: PUBLIC_ONLY }
+    const rule = this.#rules.find((candidate) => couldMatch(candidate, target))
+    return rule ? { allowed: true, why: `rule ${rule.text} may match` } : { allowed: false, why: denial(target) }
+  }
+
+  /** Whether this address, to which the target's host has been resolved, may be dialled. */
+  checkAddress(target: HostPort, address: string): Verdict {
+    const bytes = addressBytes(address)
+    if (bytes === undefined) return { allowed: false, why: `${address} is not an address` }
+    const special = specialKind(bytes)
+    if (this.#rules.length === 0) {
+      return special === undefined
+        ? { allowed: true, why: PUBLIC_ONLY }
+        : { allowed: false, why: `${address} is ${special}; no rule names it` }
+    }
+    const rule = this.#rules.find((candidate) => matches(candidate, target, bytes, special !== undefined))
+    if (rule) return { allowed: true, why: `rule ${rule.text}` }
+    return {
+      allowed: false,
+      why: special === undefined ? denial(target) : `${denial(target)}; ${address} is ${special}`,
+    }
+  }
+}
+
+function denial(target: HostPort): string {
+  return `no rule allows ${formatHostPort(target)}`
+}
+
+function portMatches(rule: Rule, port: number): boolean {
+  return rule.ports.some(([first, last]) => port >= first && port <= last)
+}
+
+/** Whether the rule could match a name that is not resolved yet. */
+function couldMatch(rule: Rule, target: HostPort): boolean {
+  if (!portMatches(rule, target.port)) return false
+  return rule.host.kind === 'any' || rule.host.kind === 'cidr' || nameMatches(rule, target.host)
+}
+
+function nameMatches(rule: Rule, host: string): boolean {
+  const name = canonicalName(host)
+  if (rule.host.kind === 'name') return rule.host.name === name
+  return rule.host.kind === 'wildcard' && name.endsWith(rule.host.suffix) && name.length > rule.host.suffix.length
+}
+
+function matches(rule: Rule, target: HostPort, bytes: Uint8Array, special: boolean): boolean {
+  if (!portMatches(rule, target.port)) return false
+  switch (rule.host.kind) {
+    case 'name':
+      return nameMatches(rule, target.host)
+    case 'wildcard':
+      return !special && nameMatches(rule, target.host)
+    case 'any':
+      return !special
+    case 'cidr':
+      return inRange(bytes, rule.host) || inRange(embeddedIPv4(bytes) ?? bytes, rule.host)
+    case 'named':
+      return false
+  }
+}

@@ -1,0 +1,108 @@
+import http from 'node:http'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { HostPort } from '../config/index.ts'
+import { SluiceError } from '../errors/index.ts'
+import { bindError } from '../node/index.ts'
+import { NoAuth } from './auth.ts'
+import { plainText, respondRaw } from './respond.ts'
+import { Tunnel, type TunnelOptions } from './tunnel.ts'
+
+export interface ServerOptions extends TunnelOptions {
+  readonly listen: HostPort
+  /** Certificate and key in PEM; without them the server speaks plain HTTP. */
+  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+}
+
+const LOOPBACK = /^(127\.[0-9.]+|::1|localhost)$/i
+
+/** Whether an address is reached from this machine only. */
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host)
+}
+
+/** A tunnel on an HTTP or HTTPS server of its own. */
+export class Server {
+  readonly tunnel: Tunnel
+  readonly #http: http.Server | https.Server
+  readonly #listen: HostPort
+
+  /**
+   * @throws SluiceError `ERR_SLUICE_CONFIG` for a certificate that cannot be used, or for listening beyond loopback without
+   * credentials; `ERR_SLUICE_USAGE` for a rule that cannot be read
+   */
+  constructor(options: ServerOptions) {
+    const loopback = isLoopback(options.listen.host)
+    if (!loopback && options.auth instanceof NoAuth) {
+      throw new SluiceError(
+        'ERR_SLUICE_CONFIG',
+        `listening on ${options.listen.host} without credentials would open it to everybody`,
+        {
+          remedy: 'Give --token-file FILE or SLUICE_TOKEN, or listen on 127.0.0.1.',
+        },
+      )
+    }
+    this.#listen = options.listen
+    this.tunnel = new Tunnel({ checkHost: loopback, ...options })
+    const { headerBytes, handshakeTimeout, sockets } = this.tunnel.limits
+    const common = {
+      maxHeaderSize: headerBytes,
+      headersTimeout: handshakeTimeout,
+      requestTimeout: handshakeTimeout,
+      connectionsCheckingInterval: Math.min(1_000, handshakeTimeout / 2),
+      noDelay: true,
+      keepAlive: true,
+    }
+    this.#http = options.tls ? secureServer({ ...common, ...options.tls, handshakeTimeout }) : http.createServer(common)
+    this.#http.maxConnections = sockets
+    this.#http.on('request', (request, response) => {
+      if (this.tunnel.handleRequest(request, response)) return
+      request.resume()
+      response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8', Connection: 'close' })
+      response.end('there is nothing here\n')
+    })
+    this.#http.on('upgrade', (request, socket, head) => {
+      if (!this.tunnel.handleUpgrade(request, socket, head)) respondRaw(socket, plainText(404, 'there is nothing here'))
+    })
+  }
+
+  /**
+   * Binds; resolves with the address in use.
+   *
+   * @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be bound
+   */
+  listen(): Promise<HostPort> {
+    const { host, port } = this.#listen
+    return new Promise((resolve, reject) => {
+      this.#http.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
+      this.#http.listen({ host, port, backlog: 4096 }, () => {
+        const address = this.#http.address() as AddressInfo
+        resolve({ host: address.address, port: address.port })
+      })
+    })
+  }
+
+  /** Stops accepting, finishes what runs within `grace` milliseconds, then ends it. */
+  async close(grace = 30_000): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()))
+    this.#http.closeIdleConnections()
+    await this.tunnel.drain(grace)
+    this.#http.closeAllConnections()
+    await closed
+  }
+}
+
+function secureServer(options: https.ServerOptions): https.Server {
+  try {
+    return https.createServer({ ...options, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] })
+  } catch (cause) {
+    throw new SluiceError(
+      'ERR_SLUICE_CONFIG',
+      `the certificate or its key cannot be used: ${(cause as Error).message}`,
+      {
+        cause,
+        remedy: 'Both must be PEM, and the key must be that of the certificate.',
+      },
+    )
+  }
+}

@@ -1,0 +1,305 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { type HostPort, parseRule, type Rule } from '../config/index.ts'
+import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
+import {
+  Bridge,
+  type BridgeOutcome,
+  dial,
+  Heartbeat,
+  type ReadMode,
+  SocketStream,
+  sha1Base64,
+  WebSocketStream,
+} from '../node/index.ts'
+import { CloseCode, formatAccept } from '../websocket/index.ts'
+import type { Auth } from './auth.ts'
+import { type Admitted, decide, type GateOptions, type HttpRefusal, refusal } from './gate.ts'
+import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
+import { homePage } from './page.ts'
+import { Policy } from './policy/policy.ts'
+import { type Resolver, systemResolver } from './resolve.ts'
+import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
+
+/** What happens at a tunnel, for logs. Nothing here is a secret; what a peer chose is in `target` alone. */
+export type TunnelEvent =
+  | { readonly type: 'refused'; readonly from: string; readonly status: number; readonly message: string }
+  | { readonly type: 'opened'; readonly from: string; readonly principal: string; readonly target: string }
+  | {
+      readonly type: 'ended'
+      readonly from: string
+      readonly principal: string
+      readonly target: string
+      readonly outcome: BridgeOutcome
+    }
+  | {
+      readonly type: 'failed'
+      readonly from: string
+      readonly principal: string
+      readonly target: string
+      readonly code: number
+      readonly reason: string
+      /** For the operator: which rule, which address. */
+      readonly detail: string
+    }
+
+export interface TunnelOptions {
+  /** Decides who may come in. */
+  readonly auth: Auth
+  /** Allow rules in the form of docs/rules.md; none means public addresses only. */
+  readonly allow?: readonly (string | Rule)[]
+  /** Targets that are reached by name, `/tcp/@NAME`. Without rules, these are then all that may be reached. */
+  readonly targets?: ReadonlyMap<string, HostPort>
+  /** The path before everything: empty (default) or like `/tunnel`. */
+  readonly prefix?: string
+  /** Origins of browser pages that may connect, beside the server's own; `*` is any. */
+  readonly origins?: readonly string[]
+  /** Check `Host` against loopback names and `hosts`: for servers that listen on loopback. Default false. */
+  readonly checkHost?: boolean
+  readonly hosts?: readonly string[]
+  readonly limits?: Partial<Limits>
+  /** Milliseconds between pings of silent connections; 0 turns them off. Default 25 s. */
+  readonly pingInterval?: number
+  readonly resolver?: Resolver
+  readonly onEvent?: (event: TunnelEvent) => void
+  readonly readMode?: ReadMode
+  readonly version?: string
+}
+
+/**
+ * The tunnel itself, for a `node:http` server of one's own:
+ *
+ * @example
+ * const tunnel = new Tunnel({ auth: new TokenAuth([{ name: 'me', token }]), allow: ['db.corp:5432'] })
+ * server.on('upgrade', (request, socket, head) => {
+ *   if (!tunnel.handleUpgrade(request, socket, head)) socket.destroy()
+ * })
+ */
+export class Tunnel {
+  readonly limits: Limits
+  readonly #gate: GateOptions
+  readonly #options: TunnelOptions
+  readonly #rate: RateLimit
+  readonly #heartbeat: Heartbeat
+  readonly #resolve: Resolver
+  readonly #live = new Set<Live>()
+  readonly #aborted = new AbortController()
+  #draining = false
+  #idle: (() => void) | undefined
+
+  /** @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read */
+  constructor(options: TunnelOptions) {
+    const targets = options.targets ?? new Map<string, HostPort>()
+    const rules = (options.allow ?? []).map((rule) => (typeof rule === 'string' ? parseRule(rule) : rule))
+    // Whoever names targets means these: without a rule, nothing beside them is open.
+    const implied = rules.length === 0 ? [...targets.keys()].map((name) => parseRule(`@${name}`)) : []
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.#options = options
+    this.#gate = {
+      prefix: options.prefix ?? '',
+      auth: options.auth,
+      policy: new Policy([...rules, ...implied]),
+      targets,
+      origins: options.origins ?? [],
+      checkHost: options.checkHost ?? false,
+      hosts: options.hosts ?? [],
+    }
+    this.#rate = new RateLimit(this.limits.handshakesPerSecond, this.limits.handshakeBurst)
+    this.#heartbeat = new Heartbeat(options.pingInterval)
+    this.#resolve = options.resolver ?? systemResolver
+  }
+
+  /** How many connections are being carried or dialled. */
+  get connections(): number {
+    return this.#live.size
+  }
+
+  /** Takes an `upgrade` event; false, with nothing done, if the path is none of the tunnel's. */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
+    const verdict = this.#verdict(request)
+    if (verdict === undefined) {
+      const answer = this.#ownPage(request)
+      if (answer !== undefined) respondRaw(socket, answer)
+      return answer !== undefined
+    }
+    if ('status' in verdict) {
+      this.#refused(request, verdict)
+      respondRaw(socket, plainText(verdict.status, verdict.message, verdict.fields))
+    } else {
+      void this.#carry(verdict, socket as Socket, head, peerOf(request))
+    }
+    return true
+  }
+
+  /** Takes a `request` event; false, with nothing done, if the path is none of the tunnel's. */
+  handleRequest(request: IncomingMessage, response: ServerResponse): boolean {
+    const answer = this.#ownPage(request) ?? this.#answerTunnel(request)
+    if (answer === undefined) return false
+    request.resume()
+    response.writeHead(
+      answer.status,
+      answerFields(answer).flatMap(([name, value]): [string, string] => [name, value]),
+    )
+    response.end(request.method === 'HEAD' ? undefined : answer.body)
+    return true
+  }
+
+  /** Refuses what is new, waits for what runs, and ends with close code 1001 what is left after `grace` milliseconds. */
+  async drain(grace: number): Promise<void> {
+    this.#draining = true
+    if (this.#live.size > 0) {
+      const idle = new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+      if (!(await within(idle, grace))) {
+        this.#aborted.abort(new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down'))
+        for (const live of this.#live) live.shutDown()
+        if (!(await within(idle, 2_000))) for (const live of this.#live) live.ws.destroy()
+      }
+    }
+  }
+
+  #verdict(request: IncomingMessage): Admitted | HttpRefusal | undefined {
+    const verdict = decide(request, this.#gate)
+    if (verdict === undefined) return undefined
+    const retry = [['Retry-After', '1']] as const
+    if (this.#draining) return refusal(503, 'the server is shutting down', retry)
+    if (!this.#rate.take(request.socket.remoteAddress ?? '', performance.now())) {
+      return refusal(429, 'too many handshakes from this address', retry)
+    }
+    if ('status' in verdict || this.#live.size < this.limits.connections) return verdict
+    return refusal(503, 'the server carries as many connections as it may', retry)
+  }
+
+  #ownPage(request: IncomingMessage): Answer | undefined {
+    const path = (request.url ?? '').split('?')[0]
+    const { prefix } = this.#gate
+    const isHealth = path === `${prefix}/healthz`
+    if (!isHealth && path !== `${prefix}/` && (path !== prefix || prefix === '')) return undefined
+    if (request.method !== 'GET' && request.method !== 'HEAD')
+      return plainText(405, 'only GET is answered here', [['Allow', 'GET, HEAD']])
+    if (isHealth) return this.#draining ? plainText(503, 'draining') : plainText(200, 'ok')
+    const csp = [['Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'"]] as const
+    return {
+      status: 200,
+      fields: csp,
+      type: 'text/html; charset=utf-8',
+      body: homePage(prefix, this.#options.version ?? ''),
+    }
+  }
+
+  #answerTunnel(request: IncomingMessage): Answer | undefined {
+    const verdict = this.#verdict(request)
+    if (verdict === undefined) return undefined
+    // Not an upgrade event, so the handshake check has refused it; `Admitted` cannot be.
+    const { status, message, fields } =
+      'status' in verdict ? verdict : refusal(426, 'an upgrade is needed', [['Upgrade', 'websocket']])
+    if (status !== 426) this.#refused(request, { status, message, fields })
+    return plainText(status, message, fields)
+  }
+
+  #refused(request: IncomingMessage, { status, message }: HttpRefusal): void {
+    this.#options.onEvent?.({ type: 'refused', from: peerOf(request), status, message })
+  }
+
+  async #carry(admitted: Admitted, socket: Socket, head: Buffer, from: string): Promise<void> {
+    // Answered before the target is dialled: the client may send at once, and a browser can read a close code, but never
+    // an HTTP status.
+    socket.setNoDelay(true)
+    const stream = SocketStream.from(socket, head, this.#options.readMode)
+    stream.write(Buffer.from(formatAccept(admitted.key, admitted.protocol, sha1Base64)))
+    const live = new Live(new WebSocketStream(stream, { role: 'server' }))
+    this.#live.add(live)
+    this.#heartbeat.watch(live.ws)
+    const about = { from, principal: admitted.principal.name, target: admitted.name }
+    try {
+      const target = await this.#dial(admitted)
+      this.#options.onEvent?.({ type: 'opened', ...about })
+      const outcome = await live.bridge(target, admitted.name)
+      this.#options.onEvent?.({ type: 'ended', ...about, outcome })
+    } catch (error) {
+      const { code, reason } = closeFor(error, admitted.name)
+      this.#options.onEvent?.({ type: 'failed', ...about, code, reason, detail: messageOf(error) })
+      await live.refuse(code, reason)
+    } finally {
+      this.#heartbeat.forget(live.ws)
+      this.#live.delete(live)
+      if (this.#live.size === 0) this.#idle?.()
+    }
+  }
+
+  /** Resolves once, checks every address, dials only what was checked. */
+  async #dial({ target, named }: Admitted): Promise<SocketStream> {
+    const addresses = await this.#resolve(target.host)
+    const verdicts = addresses.map((address) =>
+      named ? { allowed: true, why: '' } : this.#gate.policy.checkAddress(target, address),
+    )
+    const allowed = addresses.filter((_, index) => verdicts[index]!.allowed)
+    if (allowed.length === 0)
+      throw new SluiceError('ERR_SLUICE_POLICY', verdicts[0]?.why ?? `${target.host} has no address`)
+    const readMode = this.#options.readMode
+    return dial(allowed, target.port, {
+      timeout: this.limits.dialTimeout,
+      signal: this.#aborted.signal,
+      ...(readMode === undefined ? {} : { readMode }),
+    })
+  }
+}
+
+/** One accepted WebSocket, from its 101 to its end. */
+class Live {
+  readonly ws: WebSocketStream
+  #bridge: Bridge | undefined
+
+  constructor(ws: WebSocketStream) {
+    this.ws = ws
+  }
+
+  bridge(target: SocketStream, name: string): Promise<BridgeOutcome> {
+    return new Promise((done) => {
+      this.#bridge = new Bridge(this.ws, target, { role: 'server', name, done }).start()
+    })
+  }
+
+  /** Sends a Close frame for a target that could not be dialled, and waits for the end. */
+  refuse(code: number, reason: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.ws.start({
+        payload: () => {},
+        closeReceived: (info) => this.ws.close(info.code),
+        drained: () => {},
+        closed: () => resolve(),
+      })
+      this.ws.close(code, reason)
+    })
+  }
+
+  shutDown(): void {
+    this.#bridge?.shutDown(CloseCode.goingAway, 'server is shutting down')
+  }
+}
+
+/** Close code and reason for a target that could not be dialled; the reason names what the peer asked for, no more. */
+function closeFor(error: unknown, name: string): { code: number; reason: string } {
+  if (error instanceof SluiceError) {
+    if (error.code === 'ERR_SLUICE_POLICY') return { code: CloseCode.policy, reason: 'POLICY' }
+    if (error.code === 'ERR_SLUICE_CLOSED') return { code: CloseCode.goingAway, reason: error.message }
+    if (error.code === 'ERR_SLUICE_TIMEOUT') return { code: CloseCode.internal, reason: `ETIMEDOUT ${name}` }
+  }
+  return { code: CloseCode.internal, reason: `${errnoOf(error)} ${name}` }
+}
+
+function peerOf(request: IncomingMessage): string {
+  return `${request.socket.remoteAddress ?? 'unix'}:${request.socket.remotePort ?? 0}`
+}
+
+async function within(promise: Promise<void>, milliseconds: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), milliseconds)
+  })
+  const won = await Promise.race([promise.then(() => true), late])
+  clearTimeout(timer)
+  return won
+}
