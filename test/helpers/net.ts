@@ -1,0 +1,102 @@
+import { once } from 'node:events'
+import net from 'node:net'
+
+/** A listening server on loopback, closed with everything it accepted. */
+export interface Listening {
+  readonly port: number
+  readonly sockets: Set<net.Socket>
+  close(): Promise<void>
+}
+
+/** Listens on a free loopback port; half-open sockets stay open until both sides have ended. */
+export async function listen(onSocket: (socket: net.Socket) => void): Promise<Listening> {
+  const sockets = new Set<net.Socket>()
+  const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    socket.on('error', () => {})
+    onSocket(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    sockets,
+    close: async () => {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+/** A target that sends back what it gets, and ends when the other side does. */
+export const echo = (socket: net.Socket): void => void socket.pipe(socket)
+
+/** A port on which nothing listens. */
+export async function closedPort(): Promise<number> {
+  const { port, close } = await listen(() => {})
+  await close()
+  return port
+}
+
+/** A connected client socket. */
+export async function connectTo(port: number): Promise<net.Socket> {
+  const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+  await once(socket, 'connect')
+  return socket
+}
+
+/** How a socket ended, with everything that came before. */
+export interface Received {
+  readonly bytes: Buffer
+  /** `end` for a FIN, otherwise the error's code. */
+  readonly how: string
+}
+
+/** Reads to the end, whichever it is. */
+export function receiveAll(socket: net.Socket): Promise<Received> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    const done = (how: string) => resolve({ bytes: Buffer.concat(chunks), how })
+    socket.on('data', (chunk) => chunks.push(chunk))
+    socket.once('end', () => done('end'))
+    socket.once('error', (error: NodeJS.ErrnoException) => done(error.code ?? error.message))
+    socket.once('close', () => done('closed'))
+  })
+}
+
+/** Reads exactly this many bytes, then pauses. */
+export function receive(socket: net.Socket, length: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let got = 0
+    const onData = (chunk: Buffer) => {
+      chunks.push(chunk)
+      got += chunk.length
+      if (got < length) return
+      socket.off('data', onData)
+      socket.pause()
+      resolve(Buffer.concat(chunks))
+    }
+    socket.on('data', onData)
+    socket.once('end', () => reject(new Error(`ended after ${got} of ${length} bytes`)))
+    socket.once('error', reject)
+  })
+}
+
+/** Writes, waiting as the socket asks. */
+export async function send(socket: net.Socket, bytes: Uint8Array): Promise<void> {
+  if (!socket.write(bytes)) await once(socket, 'drain')
+}
+
+/** Waits until a condition holds; fails loudly when it never does. */
+export async function until(condition: () => boolean, what: string, milliseconds = 10_000): Promise<void> {
+  const deadline = Date.now() + milliseconds
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited ${milliseconds} ms in vain for: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+export const sleep = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))

@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { ROOT } from './need.js'
+import { until } from './net.js'
+
+export const CLI: string = join(ROOT, 'dist', 'cli', 'main.js')
+
+/** A process with everything it said. */
+export interface Running {
+  readonly child: ChildProcess
+  readonly stdout: () => string
+  readonly stderr: () => string
+  /** The exit code, or the signal. */
+  readonly exited: Promise<number | string>
+  stop(signal?: NodeJS.Signals): Promise<number | string>
+}
+
+export function start(program: string, args: readonly string[], options: SpawnOptions = {}): Running {
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options })
+  let out = ''
+  let err = ''
+  child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString('latin1')))
+  child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()))
+  child.stdin?.on('error', () => {})
+  const exited = once(child, 'exit').then(([code, signal]) => (code as number | null) ?? String(signal))
+  return {
+    child,
+    stdout: () => out,
+    stderr: () => err,
+    exited,
+    stop: async (signal = 'SIGTERM') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal)
+      const force = setTimeout(() => child.kill('SIGKILL'), 10_000)
+      const result = await exited
+      clearTimeout(force)
+      return result
+    },
+  }
+}
+
+/** Runs to the end; throws with what it said when it fails. */
+export async function run(program: string, args: readonly string[], options: SpawnOptions & { input?: Buffer } = {}): Promise<{ stdout: string; stderr: string }> {
+  const running = start(program, args, options)
+  running.child.stdin?.end(options.input)
+  const code = await running.exited
+  await once(running.child, 'close').catch(() => {})
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}:\n${running.stderr()}\n${running.stdout().slice(-2000)}`)
+  return { stdout: running.stdout(), stderr: running.stderr() }
+}
+
+/** Runs `sluice` with these arguments. */
+export function sluice(args: readonly string[], env: Record<string, string> = {}): Running {
+  return start(process.execPath, [CLI, ...args], { env: { ...cleanEnv(), ...env } })
+}
+
+/** The environment without settings of sluice that a developer may have. */
+function cleanEnv(): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('SLUICE_')))
+}
+
+/** Starts `sluice serve` on a free port; resolves with its URL when it listens. */
+export async function serve(args: readonly string[], env: Record<string, string> = {}): Promise<Running & { url: string; port: number }> {
+  const running = sluice(['serve', '--listen', '0', ...args], env)
+  await said(running, /serving on (\S+)/)
+  const url = /serving on (\S+)/.exec(running.stderr())![1]!
+  return { ...running, url, port: Number(/:(\d+)$/.exec(url)![1]) }
+}
+
+/** Starts `sluice connect` with one forward from a free port; resolves with that port. */
+export async function connect(url: string, target: string, args: readonly string[] = [], env: Record<string, string> = {}): Promise<Running & { port: number }> {
+  const running = sluice(['connect', url, '-L', `0:${target}`, ...args], env)
+  await said(running, /listening on \S+:(\d+) for/)
+  return { ...running, port: Number(/listening on \S+:(\d+) for/.exec(running.stderr())![1]) }
+}
+
+/** Waits until the process has said this on standard error. */
+export async function said(running: Running, pattern: RegExp): Promise<void> {
+  let over = false
+  void running.exited.then(() => (over = true))
+  await until(() => pattern.test(running.stderr()) || over, `${pattern} from the process, which said: ${running.stderr()}`, 20_000)
+  if (!pattern.test(running.stderr())) throw new Error(`the process ended without ${pattern}: ${running.stderr()}`)
+}
