@@ -42,7 +42,7 @@ async function serveEchoes(): Promise<void> {
     const raw = request.rawHeaders
     const fields: HeaderFields = raw.flatMap((name, i) => (i % 2 === 0 ? [[name, raw[i + 1]!] as const] : []))
     const checked = checkRequest({ method: request.method!, httpVersion: request.httpVersion, fields })
-    if ('status' in checked) return socket.destroy()
+    if ('status' in checked) return void socket.destroy()
     const stream = SocketStream.from(socket, head)
     stream.write(Buffer.from(formatAccept(checked.key, undefined, sha1Base64)))
     void echo(new WebSocketStream(stream, { role: 'server', maxMessage: MAX_MESSAGE }))

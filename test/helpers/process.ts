@@ -23,7 +23,7 @@ export function start(program: string, args: readonly string[], options: SpawnOp
   child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString('latin1')))
   child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()))
   child.stdin?.on('error', () => {})
-  const exited = once(child, 'exit').then(([code, signal]) => (code as number | null) ?? String(signal))
+  const exited = once(child, 'close').then(([code, signal]) => (code as number | null) ?? String(signal))
   return {
     child,
     stdout: () => out,
@@ -44,7 +44,6 @@ export async function run(program: string, args: readonly string[], options: Spa
   const running = start(program, args, options)
   running.child.stdin?.end(options.input)
   const code = await running.exited
-  await once(running.child, 'close').catch(() => {})
   if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}:\n${running.stderr()}\n${running.stdout().slice(-2000)}`)
   return { stdout: running.stdout(), stderr: running.stderr() }
 }

@@ -1,0 +1,222 @@
+// Real programs through `sluice`: PostgreSQL, OpenSSH and curl, directly and through nginx and HAProxy ending TLS.
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { need, needRoot, ROOT, which } from '../helpers/need.js'
+import { closedPort, connectTo } from '../helpers/net.js'
+import { CLI, connect, type Running, run, serve, start } from '../helpers/process.js'
+import { selfSigned } from '#src/server/index.js'
+import { TOKEN } from '../helpers/rig.js'
+
+const LONG = process.env.SLUICE_LONG === '1'
+const ENV = { SLUICE_TOKEN: TOKEN }
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+
+/** The newest PostgreSQL's folder of programs. */
+function postgresBin(): string {
+  const base = '/usr/lib/postgresql'
+  const versions = which(base) === undefined ? [] : readdirSync(base).sort((a, b) => Number(b) - Number(a))
+  return join(base, versions[0] ?? 'none', 'bin')
+}
+
+async function untilOpen(port: number, running: Running): Promise<void> {
+  for (let tries = 0; tries < 400; tries++) {
+    try {
+      ;(await connectTo(port)).destroy()
+      return
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  }
+  throw new Error(`nothing listens on port ${port}: ${running.stderr()}`)
+}
+
+/** How `connect` and `stdio` reach the server: its URL and the flags that go with it. */
+interface Path {
+  readonly name: string
+  readonly url: string
+  readonly flags: readonly string[]
+}
+
+describe('real programs', { concurrency: false }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-programs-'))
+  const stops: (() => Promise<unknown>)[] = []
+  const paths: Path[] = []
+  const ports = { postgres: 0, ssh: 0, http: 0, nginx: 0, haproxy: 0 }
+  const large = randomBytes(8 * 1024 * 1024)
+  let server: Awaited<ReturnType<typeof serve>>
+
+  before(async () => {
+    chmodSync(folder, 0o755)
+    ports.postgres = await closedPort()
+    ports.ssh = await closedPort()
+    ports.nginx = await closedPort()
+    ports.haproxy = await closedPort()
+    const web = http.createServer((request, response) => {
+      if (request.method === 'PUT') {
+        const hash = createHash('sha256')
+        request.on('data', (chunk: Buffer) => hash.update(chunk))
+        request.on('end', () => response.end(hash.digest('hex')))
+      } else response.end(large)
+    })
+    web.listen(0, '127.0.0.1')
+    await once(web, 'listening')
+    ports.http = (web.address() as AddressInfo).port
+    stops.push(async () => void web.close())
+    server = await serve(['--allow', `127.0.0.1:${ports.postgres},${ports.ssh},${ports.http}`], ENV)
+    stops.push(() => server.stop())
+    paths.push({ name: 'direct', url: server.url, flags: [] })
+    await startProxies()
+  })
+
+  after(async () => {
+    for (const stop of stops.reverse()) await stop()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  /** nginx and HAProxy with the configurations of docs/deploy, their ports and files filled in. */
+  async function startProxies(): Promise<void> {
+    const made = await selfSigned(['localhost', '127.0.0.1'])
+    writeFileSync(join(folder, 'cert.pem'), made.cert)
+    writeFileSync(join(folder, 'key.pem'), made.key, { mode: 0o600 })
+    writeFileSync(join(folder, 'both.pem'), `${made.cert}\n${made.key}\n`, { mode: 0o600 })
+    const fill = (text: string, port: number) =>
+      text
+        .replaceAll('listen 443 ssl', `listen 127.0.0.1:${port} ssl`)
+        .replaceAll('bind :443 ssl', `bind 127.0.0.1:${port} ssl`)
+        .replaceAll('127.0.0.1:8443', `127.0.0.1:${server.port}`)
+        .replaceAll('/etc/ssl/tunnel.example/fullchain.pem', join(folder, 'cert.pem'))
+        .replaceAll('/etc/ssl/tunnel.example/key.pem', join(folder, 'key.pem'))
+        .replaceAll('/etc/ssl/tunnel.example/both.pem', join(folder, 'both.pem'))
+        .replaceAll('tunnel.example', 'localhost')
+    const nginx = which('nginx')
+    if (nginx !== undefined) {
+      const site = fill(readFileSync(join(ROOT, 'docs', 'deploy', 'nginx.conf'), 'utf8'), ports.nginx)
+      const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join('\n')
+      writeFileSync(join(folder, 'nginx.conf'), `daemon off;\npid ${folder}/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${temp}\n${site}\n}\n`)
+      const running = start(nginx, ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')])
+      stops.push(() => running.stop('SIGQUIT'))
+      await untilOpen(ports.nginx, running)
+      paths.push({ name: 'nginx', url: `wss://localhost:${ports.nginx}`, flags: ['--pin', made.pin] })
+    }
+    const haproxy = which('haproxy')
+    if (haproxy !== undefined) {
+      writeFileSync(join(folder, 'haproxy.cfg'), fill(readFileSync(join(ROOT, 'docs', 'deploy', 'haproxy.cfg'), 'utf8'), ports.haproxy))
+      const running = start(haproxy, ['-db', '-f', join(folder, 'haproxy.cfg')])
+      stops.push(() => running.stop())
+      await untilOpen(ports.haproxy, running)
+      paths.push({ name: 'haproxy', url: `wss://localhost:${ports.haproxy}`, flags: ['--pin', made.pin] })
+    }
+  }
+
+  /** The path of this name; the test is skipped if its program is not here. */
+  function pathFor(t: Parameters<typeof need>[0], name: string): Path | undefined {
+    const path = paths.find((candidate) => candidate.name === name)
+    if (path === undefined) need(t, name)
+    return path
+  }
+
+  /** A PostgreSQL of its own, run as a user that is not root. */
+  let postgres: Promise<void> | undefined
+  async function startPostgres(): Promise<void> {
+    const data = join(folder, 'pg')
+    mkdirSync(data)
+    const root = process.getuid?.() === 0
+    const as = (program: string, args: string[]) => (root ? { program: 'setpriv', args: ['--reuid=postgres', '--regid=postgres', '--clear-groups', program, ...args] } : { program, args })
+    if (root) await run('chown', ['postgres', data])
+    const init = as(join(postgresBin(), 'initdb'), ['-D', data, '-A', 'trust', '-U', 'postgres', '--no-sync', '-E', 'UTF8'])
+    await run(init.program, init.args, { cwd: tmpdir() })
+    const daemon = as(join(postgresBin(), 'postgres'), ['-D', data, '-p', String(ports.postgres), '-k', data, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off'])
+    const running = start(daemon.program, daemon.args, { cwd: tmpdir() })
+    stops.push(() => running.stop('SIGINT'))
+    await untilOpen(ports.postgres, running)
+    for (let tries = 0; ; tries++) {
+      const ready = start(join(postgresBin(), 'pg_isready'), ['-h', '127.0.0.1', '-p', String(ports.postgres)])
+      if ((await ready.exited) === 0) break
+      if (tries > 100) throw new Error(`PostgreSQL does not start: ${running.stderr()}`)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+
+  async function startSshd(): Promise<string> {
+    const keys = join(folder, 'ssh')
+    mkdirSync(keys, { mode: 0o700 })
+    mkdirSync('/run/sshd', { recursive: true })
+    for (const name of ['host', 'user']) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(keys, name)])
+    writeFileSync(join(keys, 'authorized'), readFileSync(join(keys, 'user.pub')), { mode: 0o600 })
+    const config = [`Port ${ports.ssh}`, 'ListenAddress 127.0.0.1', `HostKey ${keys}/host`, `AuthorizedKeysFile ${keys}/authorized`, `PidFile ${keys}/pid`, 'StrictModes no', 'UsePAM no', 'PermitRootLogin yes', 'Subsystem sftp internal-sftp']
+    writeFileSync(join(keys, 'config'), `${config.join('\n')}\n`)
+    const running = start(which('sshd')!, ['-D', '-e', '-f', join(keys, 'config')])
+    stops.push(() => running.stop())
+    await untilOpen(ports.ssh, running)
+    return keys
+  }
+  let sshd: Promise<string> | undefined
+
+  for (const name of ['direct', 'nginx', 'haproxy']) {
+    it(`PostgreSQL through ${name}: pgbench made and run, and a dump equal to a direct one`, async (t) => {
+      const bin = postgresBin()
+      if (!need(t, join(bin, 'initdb'), join(bin, 'pgbench'), join(bin, 'pg_dump')) || !needRoot(t)) return
+      const path = pathFor(t, name)
+      if (path === undefined) return
+      await (postgres ??= startPostgres())
+      const tunnel = await connect(path.url, `127.0.0.1:${ports.postgres}`, path.flags, ENV)
+      try {
+        const through = ['-h', '127.0.0.1', '-p', String(tunnel.port), '-U', 'postgres']
+        await run(join(bin, 'pgbench'), [...through, '-i', '-q', '-s', '2', 'postgres'])
+        const bench = await run(join(bin, 'pgbench'), [...through, '-c', '8', '-j', '2', '-t', LONG ? '500' : '50', 'postgres'])
+        assert.match(bench.stdout, new RegExp(`number of transactions actually processed: ${LONG ? 4000 : 400}/`))
+        assert.match(bench.stdout, /number of failed transactions: 0 /)
+        const dump = ['-U', 'postgres', '-h', '127.0.0.1', 'postgres', '-p']
+        const strip = (text: string) => text.replace(/^\\(un)?restrict .*$/gm, '')
+        const tunnelled = strip((await run(join(bin, 'pg_dump'), [...dump, String(tunnel.port)])).stdout)
+        const direct = strip((await run(join(bin, 'pg_dump'), [...dump, String(ports.postgres)])).stdout)
+        assert.ok(direct.length > 1_000_000, 'the dump has something in it')
+        assert.equal(sha256(Buffer.from(tunnelled)), sha256(Buffer.from(direct)))
+      } finally {
+        await tunnel.stop()
+      }
+    })
+
+    it(`OpenSSH through ${name}: scp of 100 MiB by ProxyCommand, equal checksums`, async (t) => {
+      if (!need(t, 'sshd', 'scp', 'ssh-keygen') || !needRoot(t)) return
+      const path = pathFor(t, name)
+      if (path === undefined) return
+      const keys = await (sshd ??= startSshd())
+      const source = join(folder, 'source.bin')
+      const copy = join(folder, `copy-${name}.bin`)
+      const bytes = randomBytes(100 * 1024 * 1024)
+      writeFileSync(source, bytes)
+      const command = [process.execPath, CLI, 'stdio', path.url, `127.0.0.1:${ports.ssh}`, ...path.flags].join(' ')
+      const options = ['-o', `ProxyCommand=${command}`, '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR', '-i', join(keys, 'user')]
+      await run('scp', [...options, source, `${userInfo().username}@far:${copy}`], { env: { ...process.env, ...ENV } })
+      assert.equal(sha256(readFileSync(copy)), sha256(bytes))
+      rmSync(copy)
+    })
+
+    it(`curl through ${name}: 8 MiB down and up`, async (t) => {
+      if (!need(t, 'curl')) return
+      const path = pathFor(t, name)
+      if (path === undefined) return
+      const tunnel = await connect(path.url, `127.0.0.1:${ports.http}`, path.flags, ENV)
+      try {
+        const out = join(folder, 'curl.out')
+        writeFileSync(join(folder, 'curl.in'), large)
+        const url = `http://127.0.0.1:${tunnel.port}/`
+        await run('curl', ['-sS', '--noproxy', '*', '-o', out, url])
+        assert.equal(sha256(readFileSync(out)), sha256(large))
+        const { stdout } = await run('curl', ['-sS', '--noproxy', '*', '-T', join(folder, 'curl.in'), url])
+        assert.equal(stdout, sha256(large))
+      } finally {
+        await tunnel.stop()
+      }
+    })
+  }
+})
+
