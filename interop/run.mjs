@@ -73,9 +73,10 @@ async function makeTarget() {
 
 /** Collects `length` bytes; resolves with their digest. */
 function collect(socket, length) {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const hash = createHash('sha256')
     let got = 0
+    socket.once('close', () => reject(new Error(`the connection was over after ${got} of ${length} bytes`)))
     socket.on('data', (chunk) => {
       got += chunk.length
       hash.update(chunk)
@@ -96,10 +97,13 @@ function scenario(target, name) {
         const received = collect(socket, BULK)
         const written = new Promise((done) => socket.write(down, done))
         if (name === 'stall') setTimeout(() => socket.resume(), STALL)
-        void Promise.all([received, written]).then(([digest]) => {
-          resolve(digest)
-          socket.end()
-        })
+        Promise.all([received, written]).then(
+          ([digest]) => {
+            resolve(digest)
+            socket.end()
+          },
+          (error) => resolve(error.message),
+        )
       } else if (name === 'eof') {
         socket.end(short)
         socket.resume()
@@ -156,6 +160,7 @@ async function asServer(peer, world) {
     const listen = await freePort()
     const server = start(...peer.start(listen, port))
     await until(() => peer.ready(server) || server.child.exitCode !== null, () => `${peer.name} to listen: ${server.err}`)
+    if (!peer.ready(server)) throw new Error(`${peer.name} does not listen: ${server.err.slice(-300)}`)
     const url = `ws://127.0.0.1:${listen}`
     const connect = start(process.execPath, ['dist/cli/main.js', 'connect', url, '-L', `0:127.0.0.1:${port}`, '--url-template', peer.template])
     await until(() => /listening on \S+:(\d+) for/.test(connect.err) || connect.child.exitCode !== null, () => `connect to listen: ${connect.err}`)

@@ -90,7 +90,8 @@ else:
 
 factory = WebSocketServerFactory(f"ws://127.0.0.1:{LISTEN}", protocols=["binary"])
 factory.protocol = Bridge
-factory.setProtocolOptions(maxMessagePayloadSize=0, maxFramePayloadSize=0)
+# By default Autobahn drops the connection, and what is still queued, 1 s after its Close frame: too soon for a slow reader.
+factory.setProtocolOptions(maxMessagePayloadSize=0, maxFramePayloadSize=0, closeHandshakeTimeout=60)
 if FRAMEWORK == "asyncio":
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
