@@ -1,9 +1,10 @@
 // `npm run demo`: an embedded target, a server and a client on this machine; real bytes through all of them, and what
 // happened. `--keep` leaves it running. Needs nothing but Node.
+
+import { spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import net from 'node:net'
-import { spawn } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -16,7 +17,10 @@ const children = []
 
 /** Starts `sluice` and waits for what it says when it is ready. */
 async function sluice(pattern, ...args) {
-  const child = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, SLUICE_TOKEN: token } })
+  const child = spawn(process.execPath, [cli, ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, SLUICE_TOKEN: token },
+  })
   children.push(child)
   let said = ''
   for await (const chunk of child.stderr) {
@@ -106,9 +110,13 @@ try {
   const url = await sluice(/serving on (\S+)/, 'serve', '--listen', '0', '--allow', `127.0.0.1:${direct}`)
   const tunnel = Number(await sluice(/listening on \S+:(\d+) for/, 'connect', url, '-L', `0:127.0.0.1:${direct}`))
   say(`  program ──TCP──▶ sluice connect ══WebSocket══▶ sluice serve ──TCP──▶ target`)
-  say(`           :${String(tunnel).padEnd(6)}                  :${url.split(':').at(-1).padEnd(6)}                :${direct}\n`)
+  say(
+    `           :${String(tunnel).padEnd(6)}                  :${url.split(':').at(-1).padEnd(6)}                :${direct}\n`,
+  )
   const whole = await upload(tunnel, 16 * MIB)
-  say(`${whole ? '✔' : '✘'} 16 MiB of random bytes up, and the SHA-256 that the target computed came back ${whole ? 'equal' : 'DIFFERENT'}`)
+  say(
+    `${whole ? '✔' : '✘'} 16 MiB of random bytes up, and the SHA-256 that the target computed came back ${whole ? 'equal' : 'DIFFERENT'}`,
+  )
   await download(tunnel, 64 * MIB)
   await download(direct, 64 * MIB)
   const rates = { direct: await download(direct, 512 * MIB), tunnel: await download(tunnel, 512 * MIB) }
@@ -124,7 +132,9 @@ try {
   say('  README.md has the same from a browser page, and docs/ the rest.')
   if (!whole) process.exitCode = 1
   if (keep) {
-    say(`\nStill running (--keep): 127.0.0.1:${tunnel} leads to an echo. Server: ${url}, SLUICE_TOKEN=${token}. Ctrl-C ends it.`)
+    say(
+      `\nStill running (--keep): 127.0.0.1:${tunnel} leads to an echo. Server: ${url}, SLUICE_TOKEN=${token}. Ctrl-C ends it.`,
+    )
     await once(process, 'SIGINT')
   }
 } finally {

@@ -159,11 +159,25 @@ async function asServer(peer, world) {
   const open = async (port) => {
     const listen = await freePort()
     const server = start(...peer.start(listen, port))
-    await until(() => peer.ready(server) || server.child.exitCode !== null, () => `${peer.name} to listen: ${server.err}`)
+    await until(
+      () => peer.ready(server) || server.child.exitCode !== null,
+      () => `${peer.name} to listen: ${server.err}`,
+    )
     if (!peer.ready(server)) throw new Error(`${peer.name} does not listen: ${server.err.slice(-300)}`)
     const url = `ws://127.0.0.1:${listen}`
-    const connect = start(process.execPath, ['dist/cli/main.js', 'connect', url, '-L', `0:127.0.0.1:${port}`, '--url-template', peer.template])
-    await until(() => /listening on \S+:(\d+) for/.test(connect.err) || connect.child.exitCode !== null, () => `connect to listen: ${connect.err}`)
+    const connect = start(process.execPath, [
+      'dist/cli/main.js',
+      'connect',
+      url,
+      '-L',
+      `0:127.0.0.1:${port}`,
+      '--url-template',
+      peer.template,
+    ])
+    await until(
+      () => /listening on \S+:(\d+) for/.test(connect.err) || connect.child.exitCode !== null,
+      () => `connect to listen: ${connect.err}`,
+    )
     const local = Number(/listening on \S+:(\d+) for/.exec(connect.err)?.[1])
     return { local, connect, stop: () => Promise.all([connect.stop(), server.stop()]) }
   }
@@ -207,7 +221,11 @@ async function asServer(peer, world) {
         const socket = await socketTo(other.local)
         socket.resume()
         expect(await ending(socket), 'ECONNRESET', 'end of the local connection')
-        await until(() => peer.refusal.test(other.connect.err), () => `the refusal to be reported: ${other.connect.err}`, 5_000)
+        await until(
+          () => peer.refusal.test(other.connect.err),
+          () => `the refusal to be reported: ${other.connect.err}`,
+          5_000,
+        )
       } finally {
         await other.stop()
       }
@@ -224,14 +242,17 @@ async function asServer(peer, world) {
   }
 }
 
-const classpath = () => join(root, 'interop', 'java', 'target', 'classes') + ':' + join(root, 'interop', 'java', 'target', 'dependency', '*')
+const classpath = () =>
+  join(root, 'interop', 'java', 'target', 'classes') + ':' + join(root, 'interop', 'java', 'target', 'dependency', '*')
 
 /** A client that is a program: `arguments_` then URL, token, bytes up, stall in ms; one line of JSON comes back. */
-const program = (path, ...fixed) => async (url, up, stall) => {
-  const running = start(path, [...fixed, url, TOKEN, String(up), String(stall)])
-  if ((await running.done) !== 0) throw new Error(`it failed: ${running.err.slice(-500)}`)
-  return JSON.parse(running.out.trim().split('\n').at(-1))
-}
+const program =
+  (path, ...fixed) =>
+  async (url, up, stall) => {
+    const running = start(path, [...fixed, url, TOKEN, String(up), String(stall)])
+    if ((await running.done) !== 0) throw new Error(`it failed: ${running.err.slice(-500)}`)
+    return JSON.parse(running.out.trim().split('\n').at(-1))
+  }
 
 const listening = (running) => running.out.includes('listening')
 const KNOWN_1011 = /could not reach 127\.0\.0\.1:\d+ or lost it: ECONNREFUSED/
@@ -239,24 +260,72 @@ const KNOWN_1011 = /could not reach 127\.0\.0\.1:\d+ or lost it: ECONNREFUSED/
 const CLIENTS = [
   { name: 'Autobahn asyncio (Python)', needs: [python], run: program(python, 'interop/python/client.py', 'asyncio') },
   { name: 'Autobahn Twisted (Python)', needs: [python], run: program(python, 'interop/python/client.py', 'twisted') },
-  { name: 'Tyrus (Java)', needs: ['java', 'mvn'], run: (...args) => program('java', '-cp', classpath(), 'sluice.Client')(...args) },
+  {
+    name: 'Tyrus (Java)',
+    needs: ['java', 'mvn'],
+    run: (...args) => program('java', '-cp', classpath(), 'sluice.Client')(...args),
+  },
   { name: 'Chromium (W3C WebSocket)', needs: ['chromium'], cannotStop: true, run: (...args) => browserRun(...args) },
   { name: 'ws (Node)', needs: [], run: program(process.execPath, 'interop/node/client.mjs') },
 ]
 const SERVERS = [
-  { name: 'Autobahn asyncio (Python)', needs: [python], template: '/', start: (port, target) => [python, ['interop/python/bridge.py', 'asyncio', String(port), String(target)]], ready: listening, refusal: /with 4011: ECONNREFUSED/ },
-  { name: 'Autobahn Twisted (Python)', needs: [python], template: '/', start: (port, target) => [python, ['interop/python/bridge.py', 'twisted', String(port), String(target)]], ready: listening, refusal: /with 4011: ECONNREFUSED/ },
-  { name: 'Tyrus (Java)', needs: ['java', 'mvn'], template: '/tcp', start: (port, target) => ['java', ['-cp', classpath(), 'sluice.Bridge', String(port), String(target)]], ready: listening, refusal: KNOWN_1011 },
-  { name: 'websockify (Python)', needs: [python], template: '/websockify', start: (port, target) => [python, ['-m', 'websockify', `127.0.0.1:${port}`, `127.0.0.1:${target}`]], ready: (running) => /proxying from/.test(running.out + running.err), refusal: /could not reach|1011/ },
-  { name: 'ws (Node)', needs: [], template: '/', start: (port, target) => [process.execPath, ['interop/node/bridge.mjs', String(port), String(target)]], ready: listening, refusal: KNOWN_1011 },
+  {
+    name: 'Autobahn asyncio (Python)',
+    needs: [python],
+    template: '/',
+    start: (port, target) => [python, ['interop/python/bridge.py', 'asyncio', String(port), String(target)]],
+    ready: listening,
+    refusal: /with 4011: ECONNREFUSED/,
+  },
+  {
+    name: 'Autobahn Twisted (Python)',
+    needs: [python],
+    template: '/',
+    start: (port, target) => [python, ['interop/python/bridge.py', 'twisted', String(port), String(target)]],
+    ready: listening,
+    refusal: /with 4011: ECONNREFUSED/,
+  },
+  {
+    name: 'Tyrus (Java)',
+    needs: ['java', 'mvn'],
+    template: '/tcp',
+    start: (port, target) => ['java', ['-cp', classpath(), 'sluice.Bridge', String(port), String(target)]],
+    ready: listening,
+    refusal: KNOWN_1011,
+  },
+  {
+    name: 'websockify (Python)',
+    needs: [python],
+    template: '/websockify',
+    start: (port, target) => [python, ['-m', 'websockify', `127.0.0.1:${port}`, `127.0.0.1:${target}`]],
+    ready: (running) => /proxying from/.test(running.out + running.err),
+    refusal: /could not reach|1011/,
+  },
+  {
+    name: 'ws (Node)',
+    needs: [],
+    template: '/',
+    start: (port, target) => [process.execPath, ['interop/node/bridge.mjs', String(port), String(target)]],
+    ready: listening,
+    refusal: KNOWN_1011,
+  },
 ]
 
 /** Compiles the Java side when its sources are newer than its classes. */
 function buildJava() {
   const folder = join(root, 'interop', 'java')
   const stamp = join(folder, 'target', 'dependency')
-  const sources = ['pom.xml', ...readdirSync(join(folder, 'src', 'main', 'java', 'sluice')).map((file) => `src/main/java/sluice/${file}`)]
-  if (existsSync(stamp) && sources.every((file) => statSync(join(folder, file)).mtimeMs < statSync(join(folder, 'target', 'classes')).mtimeMs + 60_000)) return
+  const sources = [
+    'pom.xml',
+    ...readdirSync(join(folder, 'src', 'main', 'java', 'sluice')).map((file) => `src/main/java/sluice/${file}`),
+  ]
+  if (
+    existsSync(stamp) &&
+    sources.every(
+      (file) => statSync(join(folder, file)).mtimeMs < statSync(join(folder, 'target', 'classes')).mtimeMs + 60_000,
+    )
+  )
+    return
   const { status, stdout, stderr } = spawnSync('mvn', ['-q', '-B', 'package'], { cwd: folder, encoding: 'utf8' })
   if (status !== 0) throw new Error(`Maven failed: ${(stdout + stderr).slice(0, 800)}`)
 }
@@ -267,7 +336,16 @@ async function browserPage() {
   const { chromium } = await import('playwright-core')
   const page = readFileSync(join(root, 'interop', 'browser', 'page.html'))
   const web = http.createServer((_, response) => response.end(page)).listen(world.pagePort, '127.0.0.1')
-  const app = await chromium.launch({ executablePath: which('chromium'), args: ['--no-sandbox', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'] })
+  const app = await chromium.launch({
+    executablePath: which('chromium'),
+    args: [
+      '--no-sandbox',
+      '--disable-quic',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  })
   const tab = await app.newPage({ viewport: { width: 800, height: 460 } })
   await tab.goto(`http://127.0.0.1:${world.pagePort}/`)
   browser = { tab, version: app.version(), close: async () => (await app.close(), web.close()) }
@@ -281,12 +359,33 @@ async function browserRun(url, up) {
 
 /** The page speaks Redis; its screenshot is kept as an artefact. */
 async function browserRedis() {
-  const redis = start(which('redis-server'), ['--port', String(world.redisPort), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', '/tmp'])
+  const redis = start(which('redis-server'), [
+    '--port',
+    String(world.redisPort),
+    '--bind',
+    '127.0.0.1',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--dir',
+    '/tmp',
+  ])
   try {
-    await until(() => /Ready to accept connections/.test(redis.out), () => `Redis: ${redis.out}`)
+    await until(
+      () => /Ready to accept connections/.test(redis.out),
+      () => `Redis: ${redis.out}`,
+    )
     const { tab } = await browserPage()
-    const seen = await tab.evaluate(([u, t, n]) => window.redis(u, t, n), [`ws://127.0.0.1:${world.server.port}/tcp/127.0.0.1/${world.redisPort}`, TOKEN, `127.0.0.1:${world.redisPort}`])
-    expect(JSON.stringify(seen), JSON.stringify({ pong: '+PONG', set: '+OK', header: '$1048576', equal: true, code: 1000 }), 'what the page saw')
+    const seen = await tab.evaluate(
+      ([u, t, n]) => window.redis(u, t, n),
+      [`ws://127.0.0.1:${world.server.port}/tcp/127.0.0.1/${world.redisPort}`, TOKEN, `127.0.0.1:${world.redisPort}`],
+    )
+    expect(
+      JSON.stringify(seen),
+      JSON.stringify({ pong: '+PONG', set: '+OK', header: '$1048576', equal: true, code: 1000 }),
+      'what the page saw',
+    )
     mkdirSync(join(root, 'artifacts'), { recursive: true })
     await tab.screenshot({ path: join(root, 'artifacts', 'browser-redis.png') })
   } finally {
@@ -294,13 +393,30 @@ async function browserRedis() {
   }
 }
 
-const world = { target: await makeTarget(), closed: await freePort(), pagePort: await freePort(), redisPort: await freePort() }
+const world = {
+  target: await makeTarget(),
+  closed: await freePort(),
+  pagePort: await freePort(),
+  redisPort: await freePort(),
+}
 
 async function startServer() {
   const allow = [world.target.port, world.closed, world.redisPort].join(',')
-  const args = ['dist/cli/main.js', 'serve', '--listen', '0', '--allow', `127.0.0.1:${allow}`, '--origin', `http://127.0.0.1:${world.pagePort}`]
+  const args = [
+    'dist/cli/main.js',
+    'serve',
+    '--listen',
+    '0',
+    '--allow',
+    `127.0.0.1:${allow}`,
+    '--origin',
+    `http://127.0.0.1:${world.pagePort}`,
+  ]
   const running = start(process.execPath, args, { env: { ...process.env, SLUICE_TOKEN: TOKEN } })
-  await until(() => /serving on \S+:(\d+)/.test(running.err), () => `sluice serve: ${running.err}`)
+  await until(
+    () => /serving on \S+:(\d+)/.test(running.err),
+    () => `sluice serve: ${running.err}`,
+  )
   return { ...running, port: Number(/serving on \S+:(\d+)/.exec(running.err)[1]) }
 }
 
@@ -313,13 +429,20 @@ async function row(role, peer, make) {
     if (missing.length === 0 && peer.name.startsWith('Tyrus')) buildJava()
     tries = missing.length === 0 ? await make(peer, world) : {}
   } catch (error) {
-    return { role, peer: peer.name, cells: Object.fromEntries(COLUMNS.map((column) => [column, `FAILED: ${error.message}`])) }
+    return {
+      role,
+      peer: peer.name,
+      cells: Object.fromEntries(COLUMNS.map((column) => [column, `FAILED: ${error.message}`])),
+    }
   }
   for (const column of COLUMNS) {
     try {
       if (missing.length > 0) cells[column] = `skipped: ${missing.join(', ')} not here`
       else {
-        await Promise.race([tries[column](), new Promise((_, reject) => setTimeout(() => reject(new Error('not done within 60 s')), 60_000).unref())])
+        await Promise.race([
+          tries[column](),
+          new Promise((_, reject) => setTimeout(() => reject(new Error('not done within 60 s')), 60_000).unref()),
+        ])
         cells[column] = '✔'
       }
     } catch (error) {
@@ -331,7 +454,8 @@ async function row(role, peer, make) {
   return { role, peer: peer.name, cells }
 }
 
-const chosen = (peers) => peers.filter(({ name }) => only === undefined || name.toLowerCase().includes(only.toLowerCase()))
+const chosen = (peers) =>
+  peers.filter(({ name }) => only === undefined || name.toLowerCase().includes(only.toLowerCase()))
 const rows = []
 try {
   world.server = await startServer()
@@ -339,7 +463,13 @@ try {
   for (const peer of chosen(SERVERS)) rows.push(await row('server of sluice connect', peer, asServer))
   if (only === undefined || 'redis'.includes(only)) {
     const missing = ['chromium', 'redis-server'].filter((name) => !which(name))
-    const cell = missing.length > 0 ? `skipped: ${missing.join(', ')} not here` : await browserRedis().then(() => '✔', (error) => `FAILED: ${error.message}`)
+    const cell =
+      missing.length > 0
+        ? `skipped: ${missing.join(', ')} not here`
+        : await browserRedis().then(
+            () => '✔',
+            (error) => `FAILED: ${error.message}`,
+          )
     rows.push({ role: 'page in Chromium', peer: 'Redis: SET and GET of 1 MiB', cells: { '16 MiB each way': cell } })
   }
 } finally {
@@ -351,6 +481,7 @@ try {
 if (json) console.log(JSON.stringify(rows))
 else {
   console.log(`| | ${COLUMNS.join(' | ')} |\n| --- |${COLUMNS.map(() => ' --- |').join('')}`)
-  for (const { role, peer, cells } of rows) console.log(`| ${peer}, ${role} | ${COLUMNS.map((column) => cells[column] ?? '').join(' | ')} |`)
+  for (const { role, peer, cells } of rows)
+    console.log(`| ${peer}, ${role} | ${COLUMNS.map((column) => cells[column] ?? '').join(' | ')} |`)
 }
 process.exit(rows.some(({ cells }) => Object.values(cells).some((cell) => cell.startsWith('FAILED'))) ? 1 : 0)

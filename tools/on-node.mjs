@@ -13,8 +13,15 @@ if (binary === undefined) {
 }
 const folders = ['e2e', 'server', 'cli', 'node', 'websocket']
 const files = folders.flatMap((folder) =>
-  readdirSync(join(root, 'dist', 'test', folder), { recursive: true }).map(String).filter((file) => file.endsWith('.test.js')).map((file) => join(root, 'dist', 'test', folder, file)),
+  readdirSync(join(root, 'dist', 'test', folder), { recursive: true })
+    .map(String)
+    .filter((file) => file.endsWith('.test.js'))
+    .map((file) => join(root, 'dist', 'test', folder, file)),
 )
 const env = { ...process.env, PATH: `${join(binary, '..')}:${process.env.PATH}`, SLUICE_SHORT: '1' }
-const { status } = spawnSync(binary, ['--test', '--test-concurrency=1', '--test-reporter=dot', ...files], { cwd: root, stdio: 'inherit', env })
+const { status } = spawnSync(binary, ['--test', '--test-concurrency=1', '--test-reporter=dot', ...files], {
+  cwd: root,
+  stdio: 'inherit',
+  env,
+})
 process.exit(status ?? 1)

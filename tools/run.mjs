@@ -23,7 +23,10 @@ function testFiles(folders) {
   const base = join(root, 'dist', 'test')
   return readdirSync(base, { recursive: true })
     .map(String)
-    .filter((file) => file.endsWith('.test.js') && (folders.length === 0 || folders.some((folder) => file.startsWith(folder))))
+    .filter(
+      (file) =>
+        file.endsWith('.test.js') && (folders.length === 0 || folders.some((folder) => file.startsWith(folder))),
+    )
     .sort()
     .map((file) => join(base, file))
 }
@@ -56,7 +59,8 @@ async function test(folders) {
 
 async function provision() {
   const { provision } = await import('./provision.mjs')
-  for (const line of provision({ say: (text) => console.log(`provision: ${text}`) })) console.log(`provision: could not get ${line}`)
+  for (const line of provision({ say: (text) => console.log(`provision: ${text}`) }))
+    console.log(`provision: could not get ${line}`)
 }
 
 const COMMANDS = {

@@ -24,6 +24,13 @@ ws.on('message', (data, isBinary) => {
   received.update(data)
 })
 ws.on('close', (code, reason) => {
-  const seen = { sent: sent.digest('hex'), received: received.digest('hex'), count, code, reason: reason.toString(), protocol: ws.protocol }
+  const seen = {
+    sent: sent.digest('hex'),
+    received: received.digest('hex'),
+    count,
+    code,
+    reason: reason.toString(),
+    protocol: ws.protocol,
+  }
   console.log(JSON.stringify(seen))
 })

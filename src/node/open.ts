@@ -91,6 +91,7 @@ function exchange(url: ServerUrl, request: string, options: OpenOptions): Promis
       settled = true
       clearTimeout(limit)
       options.signal?.removeEventListener('abort', abort)
+      stream.socket.off('error', onError)
       act()
     }
     const fail = (error: Error) =>
@@ -99,6 +100,7 @@ function exchange(url: ServerUrl, request: string, options: OpenOptions): Promis
         reject(error)
       })
     const abort = () => fail(options.signal?.reason as Error)
+    const onError = (error: Error) => fail(unreachable(url, error))
     const timeout = options.timeout ?? OPEN_TIMEOUT
     const where = `${url.authority}`
     const limit = setTimeout(() => fail(timedOut(where, timeout, stream)), timeout)
@@ -131,7 +133,7 @@ function exchange(url: ServerUrl, request: string, options: OpenOptions): Promis
       })
       stream.write(Buffer.from(request, 'latin1'))
     })
-    stream.socket.once('error', (error) => fail(unreachable(url, error)))
+    stream.socket.once('error', onError)
   })
 }
 

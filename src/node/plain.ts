@@ -21,6 +21,8 @@ export interface PlainTunnelOptions extends OpenOptions {
   /** The path of a server that is not sluice, with `{host}`, `{port}`, `{address}`. */
   readonly template?: string | undefined
   readonly halfCloseTimeout?: number
+  /** How long the local side may go on sending after the far end is over, in ms; see `BridgeOptions`. */
+  readonly lingerTimeout?: number
   readonly heartbeat?: Heartbeat
 }
 
@@ -85,8 +87,12 @@ export async function plainConnection(
   const ws = await openWebSocket(options.url, path, { ...options, protocols: PROTOCOLS })
   options.heartbeat?.watch(ws)
   const outcome = await new Promise<BridgeOutcome>((done) => {
-    const halfClose = options.halfCloseTimeout === undefined ? {} : { halfCloseTimeout: options.halfCloseTimeout }
-    const bridge = new Bridge(ws, local, { role: 'client', name: formatTarget(target), ...halfClose, done })
+    const { halfCloseTimeout, lingerTimeout } = options
+    const times = {
+      ...(halfCloseTimeout === undefined ? {} : { halfCloseTimeout }),
+      ...(lingerTimeout === undefined ? {} : { lingerTimeout }),
+    }
+    const bridge = new Bridge(ws, local, { role: 'client', name: formatTarget(target), ...times, done })
     bridge.start()
     opened?.(bridge)
   })
@@ -147,7 +153,10 @@ export class PlainForward {
     this.#options = { ...options, heartbeat: options.heartbeat ?? new Heartbeat(), signal: this.#aborted.signal }
     this.#events = events
     this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true })
-    this.#server.on('connection', (socket) => void this.#carry(socket))
+    this.#server.on(
+      'connection',
+      (socket) => void this.#carry(SocketStream.from(socket, undefined, this.#options.readMode)),
+    )
   }
 
   /**
@@ -181,9 +190,8 @@ export class PlainForward {
     }
   }
 
-  async #carry(socket: net.Socket): Promise<void> {
+  async #carry(local: SocketStream): Promise<void> {
     const { target } = this.#forward
-    const local = SocketStream.from(socket, undefined, this.#options.readMode)
     this.#live.set(local, undefined)
     try {
       const outcome = await plainConnection(local, target, this.#options, (bridge) => {

@@ -1,7 +1,7 @@
 /** Bytes left free before what is read, so that a frame header fits before the first piece without a copy. */
 export const HEADROOM = 32
 /** What an idle socket pins. Small, because there may be thousands of them. */
-export const SMALL_SLAB = 2048
+export const SMALL_SLAB = 1024
 /** What a socket that fills its reads gets: fewer, larger system calls. */
 export const LARGE_SLAB: number = 256 * 1024 + HEADROOM
 /** TLS hands out a record at a time, 16 KiB at most (RFC 8446 §5.1), so more would stay empty. */

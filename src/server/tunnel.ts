@@ -127,7 +127,7 @@ export class Tunnel {
       this.#refused(request, verdict)
       respondRaw(socket, plainText(verdict.status, verdict.message, verdict.fields))
     } else {
-      void this.#carry(verdict, socket as Socket, head, peerOf(request))
+      void this.#carry(verdict, this.#accept(verdict, socket as Socket, head), peerOf(request))
     }
     return true
   }
@@ -203,13 +203,19 @@ export class Tunnel {
     this.#options.onEvent?.({ type: 'refused', from: peerOf(request), status, message })
   }
 
-  async #carry(admitted: Admitted, socket: Socket, head: Buffer, from: string): Promise<void> {
-    // Answered before the target is dialled: the client may send at once, and a browser can read a close code, but never
-    // an HTTP status.
+  /**
+   * Answers 101 before the target is dialled: the client may send at once, and a browser can read a close code, but never an
+   * HTTP status.
+   */
+  #accept(admitted: Admitted, socket: Socket, head: Buffer): WebSocketStream {
     socket.setNoDelay(true)
     const stream = SocketStream.from(socket, head, this.#options.readMode)
     stream.write(Buffer.from(formatAccept(admitted.key, admitted.protocol, sha1Base64)))
-    const live = new Live(new WebSocketStream(stream, { role: 'server' }))
+    return new WebSocketStream(stream, { role: 'server' })
+  }
+
+  async #carry(admitted: Admitted, ws: WebSocketStream, from: string): Promise<void> {
+    const live = new Live(ws)
     this.#live.add(live)
     this.#heartbeat.watch(live.ws)
     const about = { from, principal: admitted.principal.name, target: admitted.name }

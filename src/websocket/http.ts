@@ -63,7 +63,7 @@ const BLANK_LINE = [13, 10, 13, 10]
 
 /** Reads one response head from bytes as they come. */
 export class ResponseHeadParser {
-  readonly #bytes = new Uint8Array(MAX_RESPONSE_HEAD)
+  #bytes = new Uint8Array(512)
   #length = 0
   #matched = 0
 
@@ -81,6 +81,7 @@ export class ResponseHeadParser {
   push(bytes: Uint8Array): { head: ResponseHead; used: number } | undefined {
     for (let i = 0; i < bytes.length; i++) {
       if (this.#length === MAX_RESPONSE_HEAD) throw bad(`the answer's header is longer than ${MAX_RESPONSE_HEAD} bytes`)
+      if (this.#length === this.#bytes.length) this.#grow()
       const byte = bytes[i]!
       this.#bytes[this.#length++] = byte
       if (this.#length === 5) this.#mustBeHttp()
@@ -88,6 +89,12 @@ export class ResponseHeadParser {
       if (this.#matched === 4) return { head: this.#parse(), used: i + 1 }
     }
     return undefined
+  }
+
+  #grow(): void {
+    const grown = new Uint8Array(this.#bytes.length * 2)
+    grown.set(this.#bytes)
+    this.#bytes = grown
   }
 
   #mustBeHttp(): void {

@@ -29,7 +29,8 @@ function judge(folder: string): { counts: Record<string, number>; bad: string[];
   for (const [name, { behavior, behaviorClose }] of results) {
     counts[behavior] = (counts[behavior] ?? 0) + 1
     const good = ['OK', 'INFORMATIONAL']
-    if (!good.includes(behavior) || !good.includes(behaviorClose)) bad.push(`${name}: ${behavior}, close ${behaviorClose}`)
+    if (!good.includes(behavior) || !good.includes(behaviorClose))
+      bad.push(`${name}: ${behavior}, close ${behaviorClose}`)
   }
   return { counts, bad, total: results.length }
 }

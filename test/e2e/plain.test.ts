@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import type net from 'node:net'
+import net from 'node:net'
 import { after, before, describe, it } from 'node:test'
-import { closedPort, connectTo, echo, type Listening, listen, type Received, receive, receiveAll, send, sleep, until } from '../helpers/net.js'
+import {
+  closedPort,
+  connectTo,
+  echo,
+  type Listening,
+  listen,
+  type Received,
+  receive,
+  receiveAll,
+  send,
+  sleep,
+  until,
+} from '../helpers/net.js'
 import { type Rig, startRig } from '../helpers/rig.js'
 
 const LONG = process.env.SLUICE_LONG === '1'
@@ -35,7 +47,8 @@ for (const way of WAYS) {
       await rig.close()
       await target.close()
     })
-    const settled = () => until(() => rig.forward.connections === 0 && rig.server.tunnel.connections === 0, 'all connections to end')
+    const settled = () =>
+      until(() => rig.forward.connections === 0 && rig.server.tunnel.connections === 0, 'all connections to end')
 
     it('echoes 8 MiB, byte for byte', async () => {
       behave = echo
@@ -232,10 +245,13 @@ describe('plain mode, targets that cannot be reached', () => {
     const port = await closedPort()
     const rig = await startRig(port)
     for (let run = 1; run <= 3; run++) {
-      const { how } = await receiveAll(await connectTo(rig.port))
+      const { how } = await receiveAll(net.connect({ port: rig.port, host: '127.0.0.1' }))
       assert.equal(how, 'ECONNRESET')
       await until(() => rig.failures.length === run, 'the failure to be reported')
-      assert.equal(rig.failures.at(-1)!.message, `the server could not reach 127.0.0.1:${port} or lost it: ECONNREFUSED 127.0.0.1:${port}`)
+      assert.equal(
+        rig.failures.at(-1)!.message,
+        `the server could not reach 127.0.0.1:${port} or lost it: ECONNREFUSED 127.0.0.1:${port}`,
+      )
     }
     await rig.close()
   })
@@ -252,7 +268,7 @@ describe('plain mode, targets that cannot be reached', () => {
     assert.equal(how, 'ECONNRESET')
     await until(() => rig.failures.length === 1, 'the failure to be reported')
     assert.match(rig.failures[0]!.message, /1001: server is shutting down/)
-    const again = await receiveAll(await connectTo(rig.port))
+    const again = await receiveAll(net.connect({ port: rig.port, host: '127.0.0.1' }))
     assert.equal(again.how, 'ECONNRESET')
     assert.match(rig.failures[1]!.message, /cannot be reached: connect ECONNREFUSED/)
     rig.forward.close()

@@ -1,11 +1,27 @@
 // Fuzzes everything that reads what strangers send: whatever the bytes, the ending is "accepted" or a documented refusal.
 //   fuzz.js --seconds N [--seed S]
-import { parseClientToken, parseDuration, parseHostPort, parseLocalForward, parseRule, parseServerUrl, parseTemplate, parseTokenFile } from '#src/config/index.js'
+import {
+  parseClientToken,
+  parseDuration,
+  parseHostPort,
+  parseLocalForward,
+  parseRule,
+  parseServerUrl,
+  parseTemplate,
+  parseTokenFile,
+} from '#src/config/index.js'
 import { CODES, SluiceError } from '#src/errors/index.js'
-import { checkRequest, Connection, FrameDecoder, type HeaderFields, MessageAssembler, ResponseHeadParser } from '#src/websocket/index.js'
 import { Policy } from '#src/server/index.js'
-import { naiveDecode } from '../websocket/naive.js'
+import {
+  Connection,
+  checkRequest,
+  FrameDecoder,
+  type HeaderFields,
+  MessageAssembler,
+  ResponseHeadParser,
+} from '#src/websocket/index.js'
 import { Random, randomCuts } from '../helpers/random.js'
+import { naiveDecode } from '../websocket/naive.js'
 
 const argument = (name: string, preset: number) => {
   const at = process.argv.indexOf(name)
@@ -16,7 +32,48 @@ const firstSeed = argument('--seed', Date.now() % 1_000_000_000)
 
 /** Text made of what the grammars are made of, and some that is not. */
 function text(random: Random): string {
-  const atoms = ['a', 'db', 'corp', '.', ':', '::', '[', ']', '/', '*', '*.', '@', '0', '1', '80', '65535', '65536', '-', ',', '10.0.0.0', '127.0.0.1', 'fe80::1', 'ws://', 'wss://', '%', '?', '#', ' ', '\n', '\r\n', '\u0000', 'é', 'sha256-', 's', 'ms', '{host}', '{', '}', 'HTTP/1.1 101 x', 'Upgrade']
+  const atoms = [
+    'a',
+    'db',
+    'corp',
+    '.',
+    ':',
+    '::',
+    '[',
+    ']',
+    '/',
+    '*',
+    '*.',
+    '@',
+    '0',
+    '1',
+    '80',
+    '65535',
+    '65536',
+    '-',
+    ',',
+    '10.0.0.0',
+    '127.0.0.1',
+    'fe80::1',
+    'ws://',
+    'wss://',
+    '%',
+    '?',
+    '#',
+    ' ',
+    '\n',
+    '\r\n',
+    '\u0000',
+    'é',
+    'sha256-',
+    's',
+    'ms',
+    '{host}',
+    '{',
+    '}',
+    'HTTP/1.1 101 x',
+    'Upgrade',
+  ]
   let made = ''
   for (let i = random.below(9); i >= 0; i--) made += atoms[random.below(atoms.length)]
   return made
@@ -33,14 +90,25 @@ function frames(random: Random): Buffer {
   return Buffer.concat(parts)
 }
 
-const nothing = { messageStart() {}, payload() {}, messageEnd() {}, ping() {}, pong() {}, closeReceived() {}, failed() {} }
+const nothing = {
+  messageStart() {},
+  payload() {},
+  messageEnd() {},
+  ping() {},
+  pong() {},
+  closeReceived() {},
+  failed() {},
+}
 
 const TARGETS: Record<string, (random: Random) => void> = {
   decoder: (random) => {
     const bytes = frames(random)
     const role = random.below(2) === 0 ? 'client' : 'server'
     let told = 0
-    const decoder = new FrameDecoder({ messageStart() {}, payload() {}, messageEnd: () => told++, control: () => told++ }, { role })
+    const decoder = new FrameDecoder(
+      { messageStart() {}, payload() {}, messageEnd: () => told++, control: () => told++ },
+      { role },
+    )
     let refused = 0
     try {
       for (const piece of randomCuts(bytes, random)) decoder.decode(piece)
@@ -51,33 +119,71 @@ const TARGETS: Record<string, (random: Random) => void> = {
     const { events } = naiveDecode(bytes, role === 'server')
     const last = events.at(-1)
     const naive = last !== undefined && 'refused' in last ? last.refused : 0
-    if (refused !== naive || told !== events.length - (naive === 0 ? 0 : 1)) throw new Error(`disagrees with the naive decoder on ${bytes.toString('hex')}`)
+    if (refused !== naive || told !== events.length - (naive === 0 ? 0 : 1))
+      throw new Error(`disagrees with the naive decoder on ${bytes.toString('hex')}`)
   },
   connection: (random) => {
     const assembler = new MessageAssembler(() => {})
-    const connection = new Connection({ ...nothing, messageStart: (code) => assembler.messageStart(code), payload: (bytes) => assembler.payload(bytes), messageEnd: () => assembler.messageEnd() }, { role: 'server', maxMessage: 1000 })
+    const connection = new Connection(
+      {
+        ...nothing,
+        messageStart: (code) => assembler.messageStart(code),
+        payload: (bytes) => assembler.payload(bytes),
+        messageEnd: () => assembler.messageEnd(),
+      },
+      { role: 'server', maxMessage: 1000 },
+    )
     for (const piece of randomCuts(frames(random), random)) connection.receive(piece)
     connection.receiveEnd()
   },
   response: (random) => {
     const parser = new ResponseHeadParser()
-    const bytes = random.below(2) === 0 ? random.bytes(200) : Buffer.from(`HTTP/1.1 ${text(random)}\r\n${text(random)}: ${text(random)}\r\n\r\n`, 'latin1')
+    const bytes =
+      random.below(2) === 0
+        ? random.bytes(200)
+        : Buffer.from(`HTTP/1.1 ${text(random)}\r\n${text(random)}: ${text(random)}\r\n\r\n`, 'latin1')
     for (const piece of randomCuts(bytes, random)) if (parser.push(piece)) return
   },
   request: (random) => {
-    const names = ['Upgrade', 'Connection', 'Host', 'Sec-WebSocket-Key', 'Sec-WebSocket-Version', 'Sec-WebSocket-Protocol', 'Content-Length', text(random)]
-    const fields: HeaderFields = Array.from({ length: random.below(12) }, () => [names[random.below(names.length)]!, ['websocket', 'Upgrade', '13', 'dGhlIHNhbXBsZSBub25jZQ==', text(random)][random.below(5)]!] as const)
+    const names = [
+      'Upgrade',
+      'Connection',
+      'Host',
+      'Sec-WebSocket-Key',
+      'Sec-WebSocket-Version',
+      'Sec-WebSocket-Protocol',
+      'Content-Length',
+      text(random),
+    ]
+    const fields: HeaderFields = Array.from(
+      { length: random.below(12) },
+      () =>
+        [
+          names[random.below(names.length)]!,
+          ['websocket', 'Upgrade', '13', 'dGhlIHNhbXBsZSBub25jZQ==', text(random)][random.below(5)]!,
+        ] as const,
+    )
     checkRequest({ method: 'GET', httpVersion: '1.1', fields })
   },
   config: (random) => {
-    const readers = [parseServerUrl, parseLocalForward, parseRule, parseTemplate, (s: string) => parseHostPort(s, 'x'), (s: string) => parseDuration(s, 'x'), (s: string) => parseTokenFile(s, 'x'), (s: string) => parseClientToken(s, 'x')]
+    const readers = [
+      parseServerUrl,
+      parseLocalForward,
+      parseRule,
+      parseTemplate,
+      (s: string) => parseHostPort(s, 'x'),
+      (s: string) => parseDuration(s, 'x'),
+      (s: string) => parseTokenFile(s, 'x'),
+      (s: string) => parseClientToken(s, 'x'),
+    ]
     readers[random.below(readers.length)]!(text(random))
   },
   policy: (random) => {
     const policy = new Policy([parseRule('*:443'), parseRule('10.0.0.0/8:*'), parseRule('*.corp:22')])
     const target = { host: text(random), port: random.below(65536) }
     policy.checkTarget(target)
-    if (policy.checkAddress(target, `127.${random.below(256)}.0.${random.below(256)}`).allowed) throw new Error('loopback was allowed')
+    if (policy.checkAddress(target, `127.${random.below(256)}.0.${random.below(256)}`).allowed)
+      throw new Error('loopback was allowed')
   },
 }
 
@@ -98,4 +204,6 @@ while (Date.now() - started < seconds * 1000) {
     }
   }
 }
-console.log(`fuzz: ${runs * Object.keys(TARGETS).length} inputs in ${seconds} s from seed ${firstSeed}, ${refusals} refused, no finding`)
+console.log(
+  `fuzz: ${runs * Object.keys(TARGETS).length} inputs in ${seconds} s from seed ${firstSeed}, ${refusals} refused, no finding`,
+)

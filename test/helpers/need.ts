@@ -13,7 +13,10 @@ export const PYTHON: string = join(ROOT, '.tools', 'python', 'bin', 'python')
 export function which(program: string): string | undefined {
   if (program.startsWith('/')) return existsSync(program) ? program : undefined
   const folders = `${process.env.PATH ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`.split(':')
-  return folders.filter((folder) => folder !== '').map((folder) => join(folder, program)).find((path) => existsSync(path))
+  return folders
+    .filter((folder) => folder !== '')
+    .map((folder) => join(folder, program))
+    .find((path) => existsSync(path))
 }
 
 /**

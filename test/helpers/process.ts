@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { ROOT } from './need.js'
@@ -40,11 +40,18 @@ export function start(program: string, args: readonly string[], options: SpawnOp
 }
 
 /** Runs to the end; throws with what it said when it fails. */
-export async function run(program: string, args: readonly string[], options: SpawnOptions & { input?: Buffer } = {}): Promise<{ stdout: string; stderr: string }> {
+export async function run(
+  program: string,
+  args: readonly string[],
+  options: SpawnOptions & { input?: Buffer } = {},
+): Promise<{ stdout: string; stderr: string }> {
   const running = start(program, args, options)
   running.child.stdin?.end(options.input)
   const code = await running.exited
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}:\n${running.stderr()}\n${running.stdout().slice(-2000)}`)
+  if (code !== 0)
+    throw new Error(
+      `${program} ${args.join(' ')} ended with ${code}:\n${running.stderr()}\n${running.stdout().slice(-2000)}`,
+    )
   return { stdout: running.stdout(), stderr: running.stderr() }
 }
 
@@ -55,11 +62,18 @@ export function sluice(args: readonly string[], env: Record<string, string> = {}
 
 /** The environment without settings of sluice that a developer may have. */
 function cleanEnv(): Record<string, string> {
-  return Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('SLUICE_')))
+  return Object.fromEntries(
+    Object.entries(process.env).filter(
+      (entry): entry is [string, string] => entry[1] !== undefined && !entry[0].startsWith('SLUICE_'),
+    ),
+  )
 }
 
 /** Starts `sluice serve` on a free port; resolves with its URL when it listens. */
-export async function serve(args: readonly string[], env: Record<string, string> = {}): Promise<Running & { url: string; port: number }> {
+export async function serve(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Running & { url: string; port: number }> {
   const running = sluice(['serve', '--listen', '0', ...args], env)
   await said(running, /serving on (\S+)/)
   const url = /serving on (\S+)/.exec(running.stderr())![1]!
@@ -67,7 +81,12 @@ export async function serve(args: readonly string[], env: Record<string, string>
 }
 
 /** Starts `sluice connect` with one forward from a free port; resolves with that port. */
-export async function connect(url: string, target: string, args: readonly string[] = [], env: Record<string, string> = {}): Promise<Running & { port: number }> {
+export async function connect(
+  url: string,
+  target: string,
+  args: readonly string[] = [],
+  env: Record<string, string> = {},
+): Promise<Running & { port: number }> {
   const running = sluice(['connect', url, '-L', `0:${target}`, ...args], env)
   await said(running, /listening on \S+:(\d+) for/)
   return { ...running, port: Number(/listening on \S+:(\d+) for/.exec(running.stderr())![1]) }
@@ -77,6 +96,10 @@ export async function connect(url: string, target: string, args: readonly string
 export async function said(running: Running, pattern: RegExp): Promise<void> {
   let over = false
   void running.exited.then(() => (over = true))
-  await until(() => pattern.test(running.stderr()) || over, `${pattern} from the process, which said: ${running.stderr()}`, 20_000)
+  await until(
+    () => pattern.test(running.stderr()) || over,
+    `${pattern} from the process, which said: ${running.stderr()}`,
+    20_000,
+  )
   if (!pattern.test(running.stderr())) throw new Error(`the process ended without ${pattern}: ${running.stderr()}`)
 }

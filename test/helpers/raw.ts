@@ -3,7 +3,11 @@ import { Connection, Opcode } from '#src/websocket/index.js'
 import { TOKEN } from './rig.js'
 
 /** A handshake as a client would send it, with lines replaced, added or (undefined) left out. */
-export function handshake(path: string, changes: Record<string, string | undefined> = {}, requestLine = `GET ${path} HTTP/1.1`): string {
+export function handshake(
+  path: string,
+  changes: Record<string, string | undefined> = {},
+  requestLine = `GET ${path} HTTP/1.1`,
+): string {
   const fields: Record<string, string | undefined> = {
     Host: '127.0.0.1',
     Upgrade: 'websocket',
@@ -29,7 +33,12 @@ export interface Answer {
 }
 
 /** Sends raw bytes, then more after the answer's head, and reads until the server ends the connection. */
-export function exchange(port: number, request: string | Buffer, after: Buffer = Buffer.alloc(0), timeout = 8_000): Promise<Answer> {
+export function exchange(
+  port: number,
+  request: string | Buffer,
+  after: Buffer = Buffer.alloc(0),
+  timeout = 8_000,
+): Promise<Answer> {
   return new Promise((resolve) => {
     const socket = net.connect({ port, host: '127.0.0.1' })
     let text = ''
@@ -56,7 +65,13 @@ export function exchange(port: number, request: string | Buffer, after: Buffer =
     const finish = () => {
       clearTimeout(timer)
       const [head = '', ...body] = text.split('\r\n\r\n')
-      resolve({ status, head, body: body.join('\r\n\r\n'), close: status === 101 ? closing || '1006' : '', data: Buffer.concat(data) })
+      resolve({
+        status,
+        head,
+        body: body.join('\r\n\r\n'),
+        close: status === 101 ? closing || '1006' : '',
+        data: Buffer.concat(data),
+      })
       socket.destroy()
     }
     const timer = setTimeout(() => {
@@ -82,7 +97,11 @@ export function exchange(port: number, request: string | Buffer, after: Buffer =
 }
 
 /** A masked frame of a client, as `Connection` makes it. */
-export function clientFrame(payload: Uint8Array | string, opcode: (typeof Opcode)[keyof typeof Opcode] = Opcode.binary, fin = true): Buffer {
+export function clientFrame(
+  payload: Uint8Array | string,
+  opcode: (typeof Opcode)[keyof typeof Opcode] = Opcode.binary,
+  fin = true,
+): Buffer {
   const connection = new Connection(
     { messageStart() {}, payload() {}, messageEnd() {}, ping() {}, pong() {}, closeReceived() {}, failed() {} },
     { role: 'client', maskKey: (into) => into.fill(9) },

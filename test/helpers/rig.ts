@@ -1,7 +1,14 @@
-import { PlainForward, type ForwardEvents, Heartbeat, type ReadMode } from '#src/node/index.js'
 import { type HostPort, parseServerUrl } from '#src/config/index.js'
-import { type SelfSigned, selfSigned, Server, type ServerOptions, TokenAuth, type TunnelEvent } from '#src/server/index.js'
 import type { SluiceError } from '#src/errors/index.js'
+import { type ForwardEvents, Heartbeat, PlainForward, type ReadMode } from '#src/node/index.js'
+import {
+  type SelfSigned,
+  Server,
+  type ServerOptions,
+  selfSigned,
+  TokenAuth,
+  type TunnelEvent,
+} from '#src/server/index.js'
 
 export const TOKEN = 'a-token-for-tests-0123456789'
 
@@ -27,7 +34,10 @@ export interface Rig {
 
 let certificate: Promise<SelfSigned> | undefined
 
-export async function startServer(options: Partial<ServerOptions> = {}, tls = false): Promise<{ server: Server; bound: HostPort; events: TunnelEvent[]; pin: string | undefined }> {
+export async function startServer(
+  options: Partial<ServerOptions> = {},
+  tls = false,
+): Promise<{ server: Server; bound: HostPort; events: TunnelEvent[]; pin: string | undefined }> {
   const events: TunnelEvent[] = []
   const made = tls ? await (certificate ??= selfSigned(['localhost', '127.0.0.1'])) : undefined
   const server = new Server({
@@ -42,7 +52,10 @@ export async function startServer(options: Partial<ServerOptions> = {}, tls = fa
 
 export async function startRig(targetPort: number, options: RigOptions = {}): Promise<Rig> {
   const readMode = options.readMode === undefined ? {} : { readMode: options.readMode }
-  const { server, bound, events, pin } = await startServer({ allow: [`127.0.0.1:${targetPort}`], ...readMode, ...options.server }, options.tls)
+  const { server, bound, events, pin } = await startServer(
+    { allow: [`127.0.0.1:${targetPort}`], ...readMode, ...options.server },
+    options.tls,
+  )
   const failures: SluiceError[] = []
   const report: ForwardEvents = { failed: (_, error) => failures.push(error) }
   const url = parseServerUrl(`${options.tls ? 'wss' : 'ws'}://127.0.0.1:${bound.port}`)

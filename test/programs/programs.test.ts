@@ -1,17 +1,17 @@
 // Real programs through `sluice`: PostgreSQL, OpenSSH and curl, directly and through nginx and HAProxy ending TLS.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
-import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { selfSigned } from '#src/server/index.js'
 import { need, needRoot, ROOT, which } from '../helpers/need.js'
 import { closedPort, connectTo } from '../helpers/net.js'
 import { CLI, connect, type Running, run, serve, start } from '../helpers/process.js'
-import { selfSigned } from '#src/server/index.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const LONG = process.env.SLUICE_LONG === '1'
@@ -98,8 +98,13 @@ describe('real programs', { concurrency: false }, () => {
     const nginx = which('nginx')
     if (nginx !== undefined) {
       const site = fill(readFileSync(join(ROOT, 'docs', 'deploy', 'nginx.conf'), 'utf8'), ports.nginx)
-      const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join('\n')
-      writeFileSync(join(folder, 'nginx.conf'), `daemon off;\npid ${folder}/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${temp}\n${site}\n}\n`)
+      const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+        .map((name) => `${name}_temp_path ${folder}/${name};`)
+        .join('\n')
+      writeFileSync(
+        join(folder, 'nginx.conf'),
+        `daemon off;\npid ${folder}/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${temp}\n${site}\n}\n`,
+      )
       const running = start(nginx, ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')])
       stops.push(() => running.stop('SIGQUIT'))
       await untilOpen(ports.nginx, running)
@@ -107,7 +112,10 @@ describe('real programs', { concurrency: false }, () => {
     }
     const haproxy = which('haproxy')
     if (haproxy !== undefined) {
-      writeFileSync(join(folder, 'haproxy.cfg'), fill(readFileSync(join(ROOT, 'docs', 'deploy', 'haproxy.cfg'), 'utf8'), ports.haproxy))
+      writeFileSync(
+        join(folder, 'haproxy.cfg'),
+        fill(readFileSync(join(ROOT, 'docs', 'deploy', 'haproxy.cfg'), 'utf8'), ports.haproxy),
+      )
       const running = start(haproxy, ['-db', '-f', join(folder, 'haproxy.cfg')])
       stops.push(() => running.stop())
       await untilOpen(ports.haproxy, running)
@@ -128,11 +136,35 @@ describe('real programs', { concurrency: false }, () => {
     const data = join(folder, 'pg')
     mkdirSync(data)
     const root = process.getuid?.() === 0
-    const as = (program: string, args: string[]) => (root ? { program: 'setpriv', args: ['--reuid=postgres', '--regid=postgres', '--clear-groups', program, ...args] } : { program, args })
+    const as = (program: string, args: string[]) =>
+      root
+        ? { program: 'setpriv', args: ['--reuid=postgres', '--regid=postgres', '--clear-groups', program, ...args] }
+        : { program, args }
     if (root) await run('chown', ['postgres', data])
-    const init = as(join(postgresBin(), 'initdb'), ['-D', data, '-A', 'trust', '-U', 'postgres', '--no-sync', '-E', 'UTF8'])
+    const init = as(join(postgresBin(), 'initdb'), [
+      '-D',
+      data,
+      '-A',
+      'trust',
+      '-U',
+      'postgres',
+      '--no-sync',
+      '-E',
+      'UTF8',
+    ])
     await run(init.program, init.args, { cwd: tmpdir() })
-    const daemon = as(join(postgresBin(), 'postgres'), ['-D', data, '-p', String(ports.postgres), '-k', data, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off'])
+    const daemon = as(join(postgresBin(), 'postgres'), [
+      '-D',
+      data,
+      '-p',
+      String(ports.postgres),
+      '-k',
+      data,
+      '-c',
+      'listen_addresses=127.0.0.1',
+      '-c',
+      'fsync=off',
+    ])
     const running = start(daemon.program, daemon.args, { cwd: tmpdir() })
     stops.push(() => running.stop('SIGINT'))
     await untilOpen(ports.postgres, running)
@@ -148,9 +180,20 @@ describe('real programs', { concurrency: false }, () => {
     const keys = join(folder, 'ssh')
     mkdirSync(keys, { mode: 0o700 })
     mkdirSync('/run/sshd', { recursive: true })
-    for (const name of ['host', 'user']) await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(keys, name)])
+    for (const name of ['host', 'user'])
+      await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(keys, name)])
     writeFileSync(join(keys, 'authorized'), readFileSync(join(keys, 'user.pub')), { mode: 0o600 })
-    const config = [`Port ${ports.ssh}`, 'ListenAddress 127.0.0.1', `HostKey ${keys}/host`, `AuthorizedKeysFile ${keys}/authorized`, `PidFile ${keys}/pid`, 'StrictModes no', 'UsePAM no', 'PermitRootLogin yes', 'Subsystem sftp internal-sftp']
+    const config = [
+      `Port ${ports.ssh}`,
+      'ListenAddress 127.0.0.1',
+      `HostKey ${keys}/host`,
+      `AuthorizedKeysFile ${keys}/authorized`,
+      `PidFile ${keys}/pid`,
+      'StrictModes no',
+      'UsePAM no',
+      'PermitRootLogin yes',
+      'Subsystem sftp internal-sftp',
+    ]
     writeFileSync(join(keys, 'config'), `${config.join('\n')}\n`)
     const running = start(which('sshd')!, ['-D', '-e', '-f', join(keys, 'config')])
     stops.push(() => running.stop())
@@ -170,7 +213,16 @@ describe('real programs', { concurrency: false }, () => {
       try {
         const through = ['-h', '127.0.0.1', '-p', String(tunnel.port), '-U', 'postgres']
         await run(join(bin, 'pgbench'), [...through, '-i', '-q', '-s', '2', 'postgres'])
-        const bench = await run(join(bin, 'pgbench'), [...through, '-c', '8', '-j', '2', '-t', LONG ? '500' : '50', 'postgres'])
+        const bench = await run(join(bin, 'pgbench'), [
+          ...through,
+          '-c',
+          '8',
+          '-j',
+          '2',
+          '-t',
+          LONG ? '500' : '50',
+          'postgres',
+        ])
         assert.match(bench.stdout, new RegExp(`number of transactions actually processed: ${LONG ? 4000 : 400}/`))
         assert.match(bench.stdout, /number of failed transactions: 0 /)
         const dump = ['-U', 'postgres', '-h', '127.0.0.1', 'postgres', '-p']
@@ -194,7 +246,18 @@ describe('real programs', { concurrency: false }, () => {
       const bytes = randomBytes(100 * 1024 * 1024)
       writeFileSync(source, bytes)
       const command = [process.execPath, CLI, 'stdio', path.url, `127.0.0.1:${ports.ssh}`, ...path.flags].join(' ')
-      const options = ['-o', `ProxyCommand=${command}`, '-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR', '-i', join(keys, 'user')]
+      const options = [
+        '-o',
+        `ProxyCommand=${command}`,
+        '-o',
+        'StrictHostKeyChecking=no',
+        '-o',
+        'UserKnownHostsFile=/dev/null',
+        '-o',
+        'LogLevel=ERROR',
+        '-i',
+        join(keys, 'user'),
+      ]
       await run('scp', [...options, source, `${userInfo().username}@far:${copy}`], { env: { ...process.env, ...ENV } })
       assert.equal(sha256(readFileSync(copy)), sha256(bytes))
       rmSync(copy)
@@ -219,4 +282,3 @@ describe('real programs', { concurrency: false }, () => {
     })
   }
 })
-

@@ -51,7 +51,10 @@ function check(bytes: Uint8Array, at: number, fromClient: boolean, inMessage: bo
   return undefined
 }
 
-function readFrame(bytes: Uint8Array, at: number): { opcode: number; fin: boolean; payload: Buffer; next: number } | undefined {
+function readFrame(
+  bytes: Uint8Array,
+  at: number,
+): { opcode: number; fin: boolean; payload: Buffer; next: number } | undefined {
   const view = Buffer.from(bytes.slice(at))
   if (view.length < 2) return undefined
   let length = BigInt(view[1]! & 0x7f)

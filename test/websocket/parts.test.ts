@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { SluiceError } from '#src/errors/index.js'
-import { applyMask, Connection, decodeClose, encodeClose, isSendableCloseCode, MessageAssembler, Utf8Validator, writeHeaderBefore } from '#src/websocket/index.js'
+import type { SluiceError } from '#src/errors/index.js'
+import {
+  applyMask,
+  Connection,
+  decodeClose,
+  encodeClose,
+  isSendableCloseCode,
+  MessageAssembler,
+  Utf8Validator,
+  writeHeaderBefore,
+} from '#src/websocket/index.js'
 import { byteByByte, Random, randomCuts } from '../helpers/random.js'
 
 describe('applyMask', () => {
@@ -20,7 +29,10 @@ describe('applyMask', () => {
       const end = applyMask(bytes.subarray(cut), key, middle)
       assert.deepEqual(Buffer.from(bytes), Buffer.from(expected))
       assert.equal(end, (phase + bytes.length) & 3)
-      assert.deepEqual([memory.subarray(0, start).toString('hex'), memory.subarray(start + bytes.length).toString('hex')], around)
+      assert.deepEqual(
+        [memory.subarray(0, start).toString('hex'), memory.subarray(start + bytes.length).toString('hex')],
+        around,
+      )
     }
   })
 })
@@ -51,12 +63,18 @@ describe('close payloads', () => {
   it('knows which codes may be sent (RFC 6455 §7.4, IANA)', () => {
     const allowed = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999]
     const refused = [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535]
-    assert.deepEqual(allowed.filter((code) => !isSendableCloseCode(code)), [])
+    assert.deepEqual(
+      allowed.filter((code) => !isSendableCloseCode(code)),
+      [],
+    )
     assert.deepEqual(refused.filter(isSendableCloseCode), [])
   })
 
   it('goes there and back, and cuts a long reason between characters', () => {
-    assert.deepEqual(decodeClose(encodeClose(1011, 'ECONNREFUSED db:5432')), { code: 1011, reason: 'ECONNREFUSED db:5432' })
+    assert.deepEqual(decodeClose(encodeClose(1011, 'ECONNREFUSED db:5432')), {
+      code: 1011,
+      reason: 'ECONNREFUSED db:5432',
+    })
     assert.deepEqual(decodeClose(new Uint8Array(0)), { code: 1005, reason: '' })
     const long = encodeClose(1000, 'é'.repeat(100))
     assert.equal(long.length, 2 + 122)
@@ -72,7 +90,10 @@ describe('close payloads', () => {
         return (error as SluiceError).closeCode
       }
     }
-    assert.deepEqual(['03', '03ed', '03ee', '0000', '1388', '03e8ff'].map(closeCode), [1002, 1002, 1002, 1002, 1002, 1007])
+    assert.deepEqual(
+      ['03', '03ed', '03ee', '0000', '1388', '03e8ff'].map(closeCode),
+      [1002, 1002, 1002, 1002, 1002, 1007],
+    )
     assert.throws(() => encodeClose(1006), { code: 'ERR_SLUICE_MISUSE' })
   })
 })
@@ -86,7 +107,10 @@ describe('Utf8Validator', () => {
 
   it('agrees with the platform on 20,000 random texts, byte by byte too', () => {
     const random = new Random(99)
-    const leads = [0x41, 0x7f, 0x80, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff, 0x8f, 0x90, 0x9f, 0xa0]
+    const leads = [
+      0x41, 0x7f, 0x80, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff,
+      0x8f, 0x90, 0x9f, 0xa0,
+    ]
     let valid = 0
     for (let run = 0; run < 20_000; run++) {
       const bytes = Uint8Array.from({ length: random.below(5) + 1 }, () => leads[random.below(leads.length)]!)
@@ -116,7 +140,9 @@ describe('Utf8Validator', () => {
 describe('MessageAssembler', () => {
   it('puts pieces together and refuses text that cannot be UTF-8 any more', () => {
     const got: string[] = []
-    const assembler = new MessageAssembler((opcode, message) => got.push(`${opcode} ${Buffer.from(message).toString()}`))
+    const assembler = new MessageAssembler((opcode, message) =>
+      got.push(`${opcode} ${Buffer.from(message).toString()}`),
+    )
     for (const text of ['hello', '', 'κόσμε'.repeat(500)]) {
       assembler.messageStart(1)
       for (const piece of randomCuts(Buffer.from(text), new Random(3))) assembler.payload(piece)
@@ -124,7 +150,10 @@ describe('MessageAssembler', () => {
     }
     assert.deepEqual(got, ['1 hello', '1 ', `1 ${'κόσμε'.repeat(500)}`])
     assembler.messageStart(1)
-    assert.throws(() => assembler.payload(Uint8Array.of(0x61, 0xff)), { code: 'ERR_SLUICE_INVALID_TEXT', closeCode: 1007 })
+    assert.throws(() => assembler.payload(Uint8Array.of(0x61, 0xff)), {
+      code: 'ERR_SLUICE_INVALID_TEXT',
+      closeCode: 1007,
+    })
     assembler.messageStart(1)
     assembler.payload(Uint8Array.of(0xc3))
     assert.throws(() => assembler.messageEnd(), { code: 'ERR_SLUICE_INVALID_TEXT' })
@@ -132,11 +161,22 @@ describe('MessageAssembler', () => {
 })
 
 describe('Connection', () => {
-  const nothing = { messageStart: () => {}, payload: () => {}, messageEnd: () => {}, ping: () => {}, pong: () => {}, closeReceived: () => {}, failed: () => {} }
+  const nothing = {
+    messageStart: () => {},
+    payload: () => {},
+    messageEnd: () => {},
+    ping: () => {},
+    pong: () => {},
+    closeReceived: () => {},
+    failed: () => {},
+  }
 
   it('carries bytes between two ends, in place and copied', () => {
     const got: Buffer[] = []
-    const server = new Connection({ ...nothing, payload: (bytes) => void got.push(Buffer.from(bytes)) }, { role: 'server' })
+    const server = new Connection(
+      { ...nothing, payload: (bytes) => void got.push(Buffer.from(bytes)) },
+      { role: 'server' },
+    )
     const random = new Random(5)
     const client = new Connection(nothing, { role: 'client', maskKey: (into) => into.set(random.bytes(4)) })
     const sent: Buffer[] = []
@@ -162,7 +202,12 @@ describe('Connection', () => {
   it('ignores what follows a Close frame, and sends nothing after its own', () => {
     const log: string[] = []
     const end = new Connection(
-      { ...nothing, payload: () => log.push('payload'), closeReceived: ({ code, reason }) => log.push(`close ${code} ${reason}`), failed: () => log.push('failed') },
+      {
+        ...nothing,
+        payload: () => log.push('payload'),
+        closeReceived: ({ code, reason }) => log.push(`close ${code} ${reason}`),
+        failed: () => log.push('failed'),
+      },
       { role: 'client', maskKey: () => {} },
     )
     end.receive(Buffer.from('880703e8646f6e65 21 8201ff ff'.replaceAll(' ', ''), 'hex'))
@@ -176,7 +221,10 @@ describe('Connection', () => {
 
   it('reports a violation once and takes nothing more; without a Close frame the end is 1006', () => {
     const log: string[] = []
-    const end = new Connection({ ...nothing, payload: () => log.push('payload'), failed: (error) => log.push(error.code) }, { role: 'server' })
+    const end = new Connection(
+      { ...nothing, payload: () => log.push('payload'), failed: (error) => log.push(error.code) },
+      { role: 'server' },
+    )
     end.receive(Buffer.from('8201aa', 'hex'))
     end.receive(Buffer.from('828100000000aa', 'hex'))
     assert.deepEqual(log, ['ERR_SLUICE_PROTOCOL'])

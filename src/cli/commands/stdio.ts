@@ -22,6 +22,8 @@ async function runStdio(urlText: string, targetText: string, flags: ClientFlags)
   const options = {
     ...readClientFlags(urlText, flags),
     heartbeat: new Heartbeat(parseDuration(flags.pingInterval, '--ping-interval')),
+    // What is still typed after the far end is over has nowhere to go.
+    lingerTimeout: 0,
   }
   const failure = failureOf(await plainConnection(new StdioStream(), target, options), target)
   if (failure === undefined) return ExitCode.ok

@@ -1,0 +1,151 @@
+// What a stranger can make the server hold, measured on a server process of its own.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import type net from 'node:net'
+import { describe, it } from 'node:test'
+import { connectTo, echo, type Listening, listen, receive, send, sleep, until } from '../helpers/net.js'
+import { connect, type Running, serve } from '../helpers/process.js'
+import { clientFrame, handshake } from '../helpers/raw.js'
+import { TOKEN } from '../helpers/rig.js'
+
+const MIB = 1024 * 1024
+const ENV = { SLUICE_TOKEN: TOKEN }
+const IDLE = 5_000
+
+/** Resident memory of a process in bytes. */
+function resident(running: Running): number {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${running.child.pid}/status`, 'utf8'))![1]) * 1024
+}
+
+/** A raw WebSocket to the server's target, after the 101. */
+async function open(port: number, target: number): Promise<net.Socket> {
+  const socket = await connectTo(port)
+  socket.on('error', () => {})
+  socket.write(handshake(`/tcp/127.0.0.1/${target}`))
+  await once(socket, 'data')
+  return socket
+}
+
+/** Writes as much as is taken within the time; resolves with how much that was. */
+async function offer(socket: net.Socket, block: Buffer, total: number, milliseconds: number): Promise<number> {
+  const deadline = Date.now() + milliseconds
+  let sent = 0
+  while (sent < total && Date.now() < deadline && !socket.destroyed) {
+    if (socket.write(block)) await new Promise(setImmediate)
+    else await Promise.race([once(socket, 'drain'), sleep(Math.max(1, deadline - Date.now()))])
+    sent += block.length
+  }
+  return sent
+}
+
+const linux = process.platform === 'linux' ? false : 'reads /proc'
+
+describe('bounds', { skip: linux }, () => {
+  const withServer = async (
+    behave: (socket: net.Socket) => void,
+    act: (server: Awaited<ReturnType<typeof serve>>, target: Listening) => Promise<void>,
+  ) => {
+    const target = await listen(behave)
+    const server = await serve(['--allow', `127.0.0.1:${target.port}`], ENV)
+    try {
+      await act(server, target)
+    } finally {
+      await server.stop('SIGKILL')
+      await target.close()
+    }
+  }
+
+  it('1 GiB offered to a target that does not read costs the server less than 32 MiB', async (t) => {
+    await withServer(
+      (socket) => socket.pause(),
+      async (server, target) => {
+        const socket = await open(server.port, target.port)
+        const idle = resident(server)
+        const taken = await offer(socket, clientFrame(Buffer.alloc(MIB)), 1024 * MIB, 3_000)
+        const growth = resident(server) - idle
+        t.diagnostic(`${(growth / MIB).toFixed(1)} MiB; ${(taken / MIB).toFixed(0)} MiB were taken`)
+        assert.ok(taken < 200 * MIB, 'the sender was stopped')
+        assert.ok(growth < 32 * MIB, `${growth} bytes`)
+        socket.destroy()
+      },
+    )
+  })
+
+  it('1 GiB offered by a target to a client that does not read costs the server less than 32 MiB', async (t) => {
+    let taken = 0
+    await withServer(
+      (socket) => void offer(socket, Buffer.alloc(MIB), 1024 * MIB, 3_000).then((bytes) => (taken = bytes)),
+      async (server, target) => {
+        const socket = await connectTo(server.port)
+        socket.on('error', () => {})
+        const idle = resident(server)
+        socket.write(handshake(`/tcp/127.0.0.1/${target.port}`))
+        socket.pause()
+        await until(() => taken > 0, 'the target to be stopped')
+        const growth = resident(server) - idle
+        t.diagnostic(`${(growth / MIB).toFixed(1)} MiB; ${(taken / MIB).toFixed(0)} MiB were taken`)
+        assert.ok(taken < 200 * MIB)
+        assert.ok(growth < 32 * MIB, `${growth} bytes`)
+        socket.destroy()
+      },
+    )
+  })
+
+  for (const [name, frame] of [
+    ['empty frames', clientFrame('')],
+    ['1-byte frames', clientFrame('x')],
+    ['pings whose pongs are not read', clientFrame('p', 9)],
+    ['empty fragments of one message', clientFrame('', 0, false)],
+  ] as const) {
+    it(`a million ${name} cost no growth`, async (t) => {
+      await withServer(
+        (socket) => socket.resume(),
+        async (server, target) => {
+          const socket = await open(server.port, target.port)
+          socket.pause()
+          if (name.startsWith('empty fragments')) await send(socket, clientFrame('', 2, false))
+          const block = Buffer.concat(Array.from({ length: 10_000 }, () => frame))
+          for (let i = 0; i < 10; i++) await send(socket, block)
+          await sleep(200)
+          const warm = resident(server)
+          for (let i = 0; i < 100; i++) await send(socket, block)
+          await sleep(300)
+          const growth = resident(server) - warm
+          t.diagnostic(`${(growth / MIB).toFixed(1)} MiB`)
+          assert.ok(growth < 24 * MIB, `${growth} bytes`)
+          assert.equal(server.child.exitCode, null)
+          socket.destroy()
+        },
+      )
+    })
+  }
+
+  it(`${IDLE} idle connections cost at most 40 KiB each, client and server together`, async (t) => {
+    await withServer(echo, async (server, target) => {
+      const tunnel = await connect(server.url, `127.0.0.1:${target.port}`, [], ENV)
+      const openAll = async (count: number) => {
+        const made: net.Socket[] = []
+        for (let i = 0; i < count; i += 50) {
+          const some = await Promise.all(Array.from({ length: 50 }, () => connectTo(tunnel.port)))
+          for (const socket of some) {
+            socket.write('x')
+            await receive(socket, 1)
+          }
+          made.push(...some)
+        }
+        return made
+      }
+      const warm = await openAll(300)
+      await sleep(500)
+      const before = resident(server) + resident(tunnel)
+      const sockets = await openAll(IDLE)
+      await sleep(1_000)
+      const each = (resident(server) + resident(tunnel) - before) / IDLE / 1024
+      t.diagnostic(`${each.toFixed(1)} KiB each`)
+      assert.ok(each <= 40, `${each} KiB`)
+      for (const socket of [...warm, ...sockets]) socket.destroy()
+      await tunnel.stop('SIGKILL')
+    })
+  })
+})
