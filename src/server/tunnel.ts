@@ -139,7 +139,7 @@ export class Tunnel {
     request.resume()
     response.writeHead(
       answer.status,
-      answerFields(answer).flatMap(([name, value]): [string, string] => [name, value]),
+      answerFields(answer).flatMap((field) => [...field]),
     )
     response.end(request.method === 'HEAD' ? undefined : answer.body)
     return true

@@ -80,6 +80,7 @@ export function receive(socket: net.Socket, length: number): Promise<Buffer> {
       resolve(Buffer.concat(chunks))
     }
     socket.on('data', onData)
+    socket.resume()
     socket.once('end', () => reject(new Error(`ended after ${got} of ${length} bytes`)))
     socket.once('error', reject)
   })

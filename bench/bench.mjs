@@ -1,0 +1,377 @@
+// Measures the tunnel beside what does the same job, in turn within one run: direct, a plain Node relay, socat, websockify,
+// sluice in plain mode, and over TLS. Every figure is a median of rounds, in absolute numbers and as a ratio to the plain
+// Node relay; byte counts are checked. Writes JSON to artifacts/bench.json. `--quick` is short and for smoke only.
+import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { python, which } from '../tools/provision.mjs'
+import { root } from '../tools/root.mjs'
+
+const quick = process.argv.includes('--quick')
+const ROUNDS = quick ? 1 : argument('--rounds', 5)
+const BULK_SECONDS = quick ? 1 : 4
+const WRK_SECONDS = quick ? 1 : 3
+const SAMPLES = quick ? 300 : 4_000
+const IDLE = quick ? 200 : 2_000
+const TOKEN = 'bench-token-0123456789abcdef'
+const HERTZ = 100
+const children = []
+
+function argument(name, preset) {
+  const at = process.argv.indexOf(name)
+  return at < 0 ? preset : Number(process.argv[at + 1])
+}
+
+function start(program, args, env = {}) {
+  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  const running = { child, out: '' }
+  child.stdout.on('data', (chunk) => (running.out += chunk))
+  child.stderr.on('data', (chunk) => (running.out += chunk))
+  children.push(child)
+  return running
+}
+
+async function run(program, args) {
+  const running = start(program, args)
+  const [code] = await once(running.child, 'close')
+  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${running.out.slice(-400)}`)
+  return running.out
+}
+
+async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+async function connectTo(port) {
+  for (let tries = 0; ; tries++) {
+    const socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
+    try {
+      await once(socket, 'connect')
+      return socket
+    } catch (error) {
+      if (tries > 200) throw error
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  }
+}
+
+async function said(running, pattern) {
+  for (let tries = 0; tries < 800; tries++) {
+    const match = pattern.exec(running.out)
+    if (match !== null) return match
+    await new Promise((resolve) => setTimeout(resolve, 25))
+  }
+  throw new Error(`waited in vain for ${pattern}: ${running.out}`)
+}
+
+/** CPU seconds and resident bytes of processes so far. */
+function usage(pids) {
+  let ticks = 0
+  let memory = 0
+  for (const pid of pids) {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    ticks += Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14])
+    memory += Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024
+  }
+  return { cpu: ticks / HERTZ, memory }
+}
+
+const RELAY = `
+import net from 'node:net'
+const [listen, target] = process.argv.slice(1).map(Number)
+net.createServer({ allowHalfOpen: true, noDelay: true }, (a) => {
+  const b = net.connect({ port: target, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+  a.on('error', () => b.destroy()); b.on('error', () => a.destroy())
+  a.pipe(b); b.pipe(a)
+}).listen(listen, '127.0.0.1', 4096)`
+
+const cli = ['dist/cli/main.js']
+const env = { SLUICE_TOKEN: TOKEN }
+
+async function sluice(target, tls) {
+  const server = start(
+    process.execPath,
+    [
+      ...cli,
+      'serve',
+      '--listen',
+      '0',
+      '--allow',
+      `127.0.0.1:${target}`,
+      '--grace',
+      '0s',
+      ...(tls ? ['--tls-self-signed'] : []),
+    ],
+    env,
+  )
+  const [, url] = await said(server, /serving on (\S+)/)
+  const pin = tls ? ['--pin', (await said(server, /--pin (\S+)/))[1]] : []
+  const client = start(process.execPath, [...cli, 'connect', url, '-L', `0:127.0.0.1:${target}`, ...pin], env)
+  const [, port] = await said(client, /listening on \S+:(\d+) for/)
+  return { port: Number(port), pids: [server.child.pid, client.child.pid] }
+}
+
+/** Each way to a target: where to connect, and whose CPU and memory count. websockify forks, so its children are missed. */
+const WAYS = {
+  direct: async (target) => ({ port: target, pids: [] }),
+  relay: async (target) => {
+    const port = await freePort()
+    const running = start(process.execPath, ['--input-type=module', '-e', RELAY, String(port), String(target)])
+    return { port, pids: [running.child.pid] }
+  },
+  socat: async (target) => {
+    const port = await freePort()
+    start('socat', [
+      `TCP-LISTEN:${port},fork,reuseaddr,nodelay,backlog=4096,bind=127.0.0.1`,
+      `TCP:127.0.0.1:${target},nodelay`,
+    ])
+    return { port, pids: undefined }
+  },
+  websockify: async (target) => {
+    const listen = await freePort()
+    start(python, ['-m', 'websockify', `127.0.0.1:${listen}`, `127.0.0.1:${target}`])
+    ;(await connectTo(listen)).destroy()
+    const client = start(
+      process.execPath,
+      [...cli, 'connect', `ws://127.0.0.1:${listen}`, '-L', `0:127.0.0.1:${target}`, '--url-template', '/websockify'],
+      env,
+    )
+    const [, port] = await said(client, /listening on \S+:(\d+) for/)
+    return { port: Number(port), pids: undefined }
+  },
+  'sluice plain': (target) => sluice(target, false),
+  'sluice plain, TLS': (target) => sluice(target, true),
+}
+
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
+const percentile = (values, p) =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor((values.length * p) / 100))]
+
+async function iperf(way, ...flags) {
+  const before = way.pids?.length ? usage(way.pids) : undefined
+  const result = JSON.parse(
+    await run('iperf3', ['-c', '127.0.0.1', '-p', String(way.port), '-t', String(BULK_SECONDS), '-J', ...flags]),
+  )
+  const sent = result.end.sum_sent.bytes
+  const received = result.end.sum_received.bytes
+  if (received === 0 || received > sent) throw new Error(`iperf3 counted ${received} received of ${sent} sent`)
+  const cpu = before === undefined ? undefined : usage(way.pids).cpu - before.cpu
+  return {
+    gbits: result.end.sum_received.bits_per_second / 1e9,
+    cpuPerGb: cpu === undefined ? undefined : cpu / (received / 1e9),
+  }
+}
+
+/** 64 MiB through an echo, compared by SHA-256. */
+async function echoCheck(port) {
+  const socket = await connectTo(port)
+  const block = Buffer.alloc(1024 * 1024, 'sluice bench ')
+  const sent = createHash('sha256')
+  const got = createHash('sha256')
+  let left = 64 * block.length
+  socket.on('data', (chunk) => {
+    got.update(chunk)
+    left -= chunk.length
+  })
+  for (let i = 0; i < 64; i++) {
+    sent.update(block)
+    if (!socket.write(block)) await once(socket, 'drain')
+  }
+  while (left > 0) await new Promise((resolve) => setTimeout(resolve, 2))
+  socket.destroy()
+  if (sent.digest('hex') !== got.digest('hex')) throw new Error('the echo came back different')
+}
+
+async function roundTrips(port) {
+  const socket = await connectTo(port)
+  const times = []
+  let wake
+  socket.on('data', () => wake())
+  for (let i = 0; i < SAMPLES + 200; i++) {
+    const arrived = new Promise((resolve) => {
+      wake = resolve
+    })
+    const started = process.hrtime.bigint()
+    socket.write('x')
+    await arrived
+    if (i >= 200) times.push(Number(process.hrtime.bigint() - started) / 1e3)
+  }
+  socket.destroy()
+  return { p50: percentile(times, 50), p99: percentile(times, 99) }
+}
+
+async function wrk(way, close) {
+  const before = way.pids?.length ? usage(way.pids) : undefined
+  const header = close ? ['-H', 'Connection: close'] : []
+  const out = await run('wrk', [
+    '-t',
+    '1',
+    '-c',
+    close ? '8' : '16',
+    '-d',
+    `${WRK_SECONDS}s`,
+    ...header,
+    `http://127.0.0.1:${way.port}/`,
+  ])
+  const [, rate] = /Requests\/sec:\s+([0-9.]+)/.exec(out)
+  const [, count] = /(\d+) requests in/.exec(out)
+  const errors = /Non-2xx/.test(out)
+  if (errors || Number(count) === 0) throw new Error(`wrk saw errors: ${out}`)
+  const cpu = before === undefined ? undefined : usage(way.pids).cpu - before.cpu
+  return { rate: Number(rate), cpuPerRequest: cpu === undefined ? undefined : (cpu / Number(count)) * 1e6 }
+}
+
+async function idleMemory(way) {
+  if (!way.pids?.length) return undefined
+  const open = async (count) => {
+    const sockets = []
+    for (let i = 0; i < count; i++) {
+      const socket = await connectTo(way.port)
+      socket.write('x')
+      await once(socket, 'data')
+      sockets.push(socket)
+    }
+    return sockets
+  }
+  const warm = await open(100)
+  const before = usage(way.pids).memory
+  const sockets = await open(IDLE)
+  await new Promise((resolve) => setTimeout(resolve, 1_000))
+  const each = (usage(way.pids).memory - before) / IDLE / 1024
+  for (const socket of [...warm, ...sockets]) socket.destroy()
+  return each
+}
+
+/** The targets: iperf3, nginx with one small page, and an echo. */
+async function startTargets() {
+  const iperfPort = await freePort()
+  start('iperf3', ['-s', '-p', String(iperfPort), '-B', '127.0.0.1'])
+  const nginxPort = await freePort()
+  const folder = join(tmpdir(), `sluice-bench-${process.pid}`)
+  mkdirSync(folder, { recursive: true })
+  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${folder}/${name};`)
+    .join(' ')
+  writeFileSync(
+    join(folder, 'nginx.conf'),
+    `daemon off; pid ${folder}/pid; error_log stderr crit; worker_processes 1; events { worker_connections 8192; }
+http { access_log off; ${temp} keepalive_requests 1000000000; server { listen 127.0.0.1:${nginxPort} backlog=4096; location / { return 200 "ok\\n"; } } }`,
+  )
+  start(which('nginx'), ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')])
+  const echo = start(process.execPath, [
+    '-e',
+    "require('net').createServer({noDelay:true},s=>{s.on('error',()=>{});s.pipe(s)}).listen(0,'127.0.0.1',4096,function(){console.log(this.address().port)})",
+  ])
+  const [, echoPort] = await said(echo, /(\d+)/)
+  for (const port of [iperfPort, nginxPort, Number(echoPort)]) (await connectTo(port)).destroy()
+  return { iperf: iperfPort, nginx: nginxPort, echo: Number(echoPort) }
+}
+
+/** Runs every way's measurement in turn, round after round; medians of each field. */
+async function compare(ways, measure, rounds = ROUNDS) {
+  const seen = Object.fromEntries(Object.keys(ways).map((name) => [name, []]))
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, way] of Object.entries(ways)) seen[name].push(await measure(way))
+  }
+  return Object.fromEntries(
+    Object.entries(seen).map(([name, results]) => {
+      const fields = Object.keys(results[0] ?? {})
+      return [
+        name,
+        Object.fromEntries(
+          fields.map((field) => [
+            field,
+            results[0][field] === undefined ? undefined : median(results.map((result) => result[field])),
+          ]),
+        ),
+      ]
+    }),
+  )
+}
+
+const waysTo = async (port, names) => {
+  const ways = {}
+  for (const name of names) ways[name] = await WAYS[name](port)
+  for (const way of Object.values(ways)) (await connectTo(way.port)).destroy()
+  return ways
+}
+
+const missing = ['iperf3', 'wrk', 'nginx', 'socat'].filter((name) => !which(name))
+if (!existsSync(python)) missing.push('python environment')
+if (missing.length > 0) {
+  console.error(`bench: ${missing.join(', ')} not here (tools/provision.mjs installs them where it may)`)
+  process.exit(1)
+}
+
+const table = {}
+const put = (metric, results, field, digits = 2) => {
+  table[metric] = Object.fromEntries(
+    Object.entries(results).map(([name, result]) => [
+      name,
+      result[field] === undefined ? undefined : Number(result[field].toFixed(digits)),
+    ]),
+  )
+}
+const all = Object.keys(WAYS)
+try {
+  const targets = await startTargets()
+  const bulk = await waysTo(targets.iperf, all)
+  for (const [title, ...flags] of [
+    ['bulk up', '-P', '1'],
+    ['bulk down', '-R'],
+    ['bulk up, 8 at once', '-P', '8'],
+  ]) {
+    const results = await compare(bulk, (way) => iperf(way, ...flags))
+    put(`${title}, Gbit/s`, results, 'gbits')
+    put(`${title}, CPU s/GB`, results, 'cpuPerGb', 3)
+  }
+  const echo = await waysTo(targets.echo, all)
+  for (const way of Object.values(echo)) await echoCheck(way.port)
+  const latency = await compare(echo, (way) => roundTrips(way.port))
+  put('round trip p50, µs', latency, 'p50', 1)
+  put('round trip p99, µs', latency, 'p99', 1)
+  const web = await waysTo(targets.nginx, all)
+  const requests = await compare(web, (way) => wrk(way, false))
+  put('requests/s', requests, 'rate', 0)
+  put('CPU µs per request', requests, 'cpuPerRequest', 1)
+  const fresh = await compare(
+    Object.fromEntries(Object.entries(web).filter(([name]) => name !== 'websockify')),
+    (way) => wrk(way, true),
+    quick ? 1 : 3,
+  )
+  put('new connections/s', fresh, 'rate', 0)
+  const idle = {}
+  for (const [name, way] of Object.entries(echo)) idle[name] = { kib: await idleMemory(way) }
+  put('idle connection, KiB', idle, 'kib', 1)
+} finally {
+  for (const child of children) child.kill('SIGKILL')
+}
+
+const show = (value, relay) =>
+  value === undefined
+    ? '–'
+    : relay === undefined || relay === 0
+      ? `${value}`
+      : `${value} (${(value / relay).toFixed(2)})`
+console.log(
+  `Medians of ${ROUNDS} rounds, Node ${process.version}, ${cpus().length} cores; in brackets the ratio to the plain Node relay.\n`,
+)
+console.log(`| | ${all.join(' | ')} |\n| --- |${all.map(() => ' --- |').join('')}`)
+for (const [metric, row] of Object.entries(table))
+  console.log(`| ${metric} | ${all.map((name) => show(row[name], row.relay)).join(' | ')} |`)
+mkdirSync(join(root, 'artifacts'), { recursive: true })
+writeFileSync(
+  join(root, 'artifacts', 'bench.json'),
+  JSON.stringify({ node: process.version, rounds: ROUNDS, table }, undefined, 2),
+)
+process.exit(0)
