@@ -157,19 +157,26 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 const percentile = (values, p) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor((values.length * p) / 100))]
 
+/** One iperf3 test; its server takes one at a time and may still be ending the last one. */
+async function iperfOnce(args) {
+  for (let tries = 0; ; tries++) {
+    const running = start('iperf3', args)
+    await once(running.child, 'close')
+    const result = JSON.parse(running.out)
+    if (result.error === undefined) return result
+    if (tries > 20) throw new Error(`iperf3 ${args.join(' ')}: ${result.error}`)
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
 async function iperf(way, ...flags) {
   const before = way.pids?.length ? usage(way.pids) : undefined
-  const result = JSON.parse(
-    await run('iperf3', ['-c', '127.0.0.1', '-p', String(way.port), '-t', String(BULK_SECONDS), '-J', ...flags]),
-  )
-  const sent = result.end.sum_sent.bytes
-  const received = result.end.sum_received.bytes
+  const { end } = await iperfOnce(['-c', '127.0.0.1', '-p', String(way.port), '-t', String(BULK_SECONDS), '-J', ...flags])
+  const sent = end.sum_sent.bytes
+  const received = end.sum_received.bytes
   if (received === 0 || received > sent) throw new Error(`iperf3 counted ${received} received of ${sent} sent`)
   const cpu = before === undefined ? undefined : usage(way.pids).cpu - before.cpu
-  return {
-    gbits: result.end.sum_received.bits_per_second / 1e9,
-    cpuPerGb: cpu === undefined ? undefined : cpu / (received / 1e9),
-  }
+  return { gbits: end.sum_received.bits_per_second / 1e9, cpuPerGb: cpu === undefined ? undefined : cpu / (received / 1e9) }
 }
 
 /** 64 MiB through an echo, compared by SHA-256. */
@@ -273,7 +280,7 @@ http { access_log off; ${temp} keepalive_requests 1000000000; server { listen 12
     "require('net').createServer({noDelay:true},s=>{s.on('error',()=>{});s.pipe(s)}).listen(0,'127.0.0.1',4096,function(){console.log(this.address().port)})",
   ])
   const [, echoPort] = await said(echo, /(\d+)/)
-  for (const port of [iperfPort, nginxPort, Number(echoPort)]) (await connectTo(port)).destroy()
+  for (const port of [nginxPort, Number(echoPort)]) (await connectTo(port)).destroy()
   return { iperf: iperfPort, nginx: nginxPort, echo: Number(echoPort) }
 }
 
@@ -302,7 +309,7 @@ async function compare(ways, measure, rounds = ROUNDS) {
 const waysTo = async (port, names) => {
   const ways = {}
   for (const name of names) ways[name] = await WAYS[name](port)
-  for (const way of Object.values(ways)) (await connectTo(way.port)).destroy()
+  await new Promise((resolve) => setTimeout(resolve, 500))
   return ways
 }
 
