@@ -171,12 +171,24 @@ async function iperfOnce(args) {
 
 async function iperf(way, ...flags) {
   const before = way.pids?.length ? usage(way.pids) : undefined
-  const { end } = await iperfOnce(['-c', '127.0.0.1', '-p', String(way.port), '-t', String(BULK_SECONDS), '-J', ...flags])
+  const { end } = await iperfOnce([
+    '-c',
+    '127.0.0.1',
+    '-p',
+    String(way.port),
+    '-t',
+    String(BULK_SECONDS),
+    '-J',
+    ...flags,
+  ])
   const sent = end.sum_sent.bytes
   const received = end.sum_received.bytes
   if (received === 0 || received > sent) throw new Error(`iperf3 counted ${received} received of ${sent} sent`)
   const cpu = before === undefined ? undefined : usage(way.pids).cpu - before.cpu
-  return { gbits: end.sum_received.bits_per_second / 1e9, cpuPerGb: cpu === undefined ? undefined : cpu / (received / 1e9) }
+  return {
+    gbits: end.sum_received.bits_per_second / 1e9,
+    cpuPerGb: cpu === undefined ? undefined : cpu / (received / 1e9),
+  }
 }
 
 /** 64 MiB through an echo, compared by SHA-256. */
