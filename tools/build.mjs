@@ -31,7 +31,8 @@ function installed() {
   return existsSync(stamp) && statSync(stamp).mtimeMs >= statSync(join(root, 'package-lock.json')).mtimeMs - 1000
 }
 
-if (!installed()) run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
+// Not `npm ci`: it refuses a lock file without the optional packages of platforms that a registry does not carry.
+if (!installed()) run('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
 if (stale()) rmSync(join(root, 'dist'), { recursive: true, force: true })
 run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b'])
 chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755)
