@@ -32,7 +32,8 @@ function installed() {
 }
 
 // Not `npm ci`: it refuses a lock file without the optional packages of platforms that a registry does not carry.
-if (!installed()) run('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
+if (!installed())
+  run('npm', ['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
 if (stale()) rmSync(join(root, 'dist'), { recursive: true, force: true })
 run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-b'])
 chmodSync(join(root, 'dist', 'cli', 'main.js'), 0o755)

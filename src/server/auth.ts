@@ -7,7 +7,7 @@ export interface Principal {
   readonly name: string
 }
 
-/** Decides who is asking; undefined is a refusal. Every implementation passes test/suites/auth.ts. */
+/** Decides who is asking; undefined is a refusal. Called once for each request, before its target is looked at. */
 export interface Auth {
   authenticate(fields: HeaderFields): Principal | undefined
 }

@@ -1,0 +1,45 @@
+import { once } from 'node:events'
+import net from 'node:net'
+import { Duplex, PassThrough } from 'node:stream'
+import { after } from 'node:test'
+import { type ReadMode, SocketStream, StdioStream } from '#src/node/index.js'
+import { connectTo, listen } from '../helpers/net.js'
+import { byteStreamSuite } from '../suites/byte-stream.js'
+
+const closers: (() => unknown)[] = []
+after(async () => {
+  for (const close of closers) await close()
+})
+
+for (const mode of ['onread', 'data'] as ReadMode[]) {
+  byteStreamSuite(`an accepted socket, read by ${mode}`, async () => {
+    const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    closers.push(() => server.close())
+    const accepted = once(server, 'connection')
+    const peer = await connectTo((server.address() as net.AddressInfo).port)
+    const [socket] = (await accepted) as [net.Socket]
+    return { stream: SocketStream.from(socket, undefined, mode), peer }
+  })
+
+  byteStreamSuite(`a connected socket, read by ${mode}`, async () => {
+    let reached: (socket: net.Socket) => void = () => {}
+    const far = new Promise<net.Socket>((resolve) => {
+      reached = resolve
+    })
+    const server = await listen((socket) => reached(socket))
+    closers.push(server.close)
+    const stream = SocketStream.connect({ port: server.port, host: '127.0.0.1' }, mode)
+    await once(stream.socket, 'connect')
+    return { stream, peer: await far }
+  })
+}
+
+byteStreamSuite('standard input and output', async () => {
+  const input = new PassThrough()
+  const output = new PassThrough()
+  const peer = Duplex.from({ readable: output, writable: input })
+  peer.on('error', () => {}) // destroying the stream under test ends both pipes without an end
+  return { stream: new StdioStream(input, output), peer }
+})
