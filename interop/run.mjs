@@ -243,7 +243,7 @@ async function asServer(peer, world) {
 }
 
 const classpath = () =>
-  join(root, 'interop', 'java', 'target', 'classes') + ':' + join(root, 'interop', 'java', 'target', 'dependency', '*')
+  ['classes', join('dependency', '*')].map((name) => join(root, 'interop', 'java', 'target', name)).join(':')
 
 /** A client that is a program: `arguments_` then URL, token, bytes up, stall in ms; one line of JSON comes back. */
 const program =

@@ -40,7 +40,7 @@ export interface WebSocketStreamOptions {
   readonly role: Role
   /** The longest message accepted, in bytes; default: no limit, for nothing is assembled. */
   readonly maxMessage?: number
-  /** Masking keys of zero: no work, for direct TLS only (docs/security.md). Default: random keys. */
+  /** Masking keys of zero: no work, for direct TLS only (SECURITY.md). Default: random keys. */
   readonly zeroMask?: boolean
   /** What was read after the handshake. */
   readonly early?: Buffer

@@ -33,7 +33,7 @@ export interface ConnectionOptions {
   readonly maxMessage?: number
   /**
    * A client's source of masking keys: writes four bytes at `offset`. RFC 6455 §5.3 wants them unpredictable; a source that
-   * leaves zeros makes masking no work, which is for direct TLS only (see docs/security.md).
+   * leaves zeros makes masking no work, which is for direct TLS only (see SECURITY.md).
    */
   readonly maskKey?: (into: Uint8Array) => void
 }
