@@ -15,7 +15,7 @@ describe('interop: every WebSocket implementation named, both ways', () => {
   it('fills every cell of the matrix', async (t) => {
     const running = start(process.execPath, [join(ROOT, 'interop', 'run.mjs'), '--json'], { cwd: ROOT })
     await running.exited
-    const rows = JSON.parse(running.stdout()) as Row[]
+    const rows = JSON.parse(Buffer.from(running.stdout(), 'latin1').toString()) as Row[]
     mkdirSync(join(ROOT, 'artifacts'), { recursive: true })
     writeFileSync(join(ROOT, 'artifacts', 'interop.json'), JSON.stringify(rows, undefined, 2))
     assert.equal(rows.length, 11)
