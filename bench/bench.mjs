@@ -1,6 +1,7 @@
 // Measures the tunnel beside what does the same job, in turn within one run: direct, a plain Node relay, socat, websockify,
 // sluice in plain mode, and over TLS. Every figure is a median of rounds, in absolute numbers and as a ratio to the plain
-// Node relay; byte counts are checked. Writes JSON to artifacts/bench.json. `--quick` is short and for smoke only.
+// Node relay; byte counts are checked. Writes JSON to artifacts/bench.json. `--rounds N` and `--seconds N` set how often and how long; `--quick` is
+// for smoke only.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -13,8 +14,8 @@ import { root } from '../tools/root.mjs'
 
 const quick = process.argv.includes('--quick')
 const ROUNDS = quick ? 1 : argument('--rounds', 5)
-const BULK_SECONDS = quick ? 1 : 4
-const WRK_SECONDS = quick ? 1 : 3
+const BULK_SECONDS = quick ? 1 : argument('--seconds', 4)
+const WRK_SECONDS = quick ? 1 : argument('--seconds', 4)
 const SAMPLES = quick ? 300 : 4_000
 const IDLE = quick ? 200 : 2_000
 const TOKEN = 'bench-token-0123456789abcdef'
