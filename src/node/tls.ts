@@ -73,8 +73,12 @@ export function tlsError(error: NodeJS.ErrnoException): SluiceError | undefined 
       remedy: 'If it has no TLS, use ws:// instead of wss://.',
     })
   }
-  return new SluiceError('ERR_SLUICE_TLS', `the server's certificate is not trusted: ${error.message} (${code})`, {
-    cause: error,
-    remedy: 'For a private certificate give --ca FILE, or --pin sha256/… as the server printed it.',
-  })
+  return new SluiceError(
+    'ERR_SLUICE_TLS',
+    `the server's certificate is not trusted: ${error.message.split(';')[0]} (${code})`,
+    {
+      cause: error,
+      remedy: 'For a private certificate give --ca FILE, or --pin sha256/… as the server printed it.',
+    },
+  )
 }
