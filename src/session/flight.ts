@@ -1,0 +1,139 @@
+import type { Memory } from './memory.ts'
+import { RateControl, type SendMark } from './rate.ts'
+import type { Stream } from './stream.ts'
+
+/** What a message that was sent stood for. */
+export type SentKind =
+  | 'nothing'
+  | 'data'
+  | 'open'
+  | 'opened'
+  | 'failed'
+  | 'fin'
+  | 'reset'
+  | 'credit'
+  | 'maxStreams'
+  | 'goaway'
+
+/** A message on its way, until its ACK. */
+export class Sent implements SendMark {
+  readonly kind: SentKind
+  readonly stream: Stream | undefined
+  /** Bytes of the whole message. */
+  readonly size: number
+  /** For 'data' and 'open': what is kept to be sent again. For 'credit': the offset that was granted. */
+  readonly offset: number
+  readonly bytes: Uint8Array | undefined
+  readonly memory: Memory | undefined
+  /** For 'nothing': how many of these in a row. */
+  repeat = 1
+  sentAt = 0
+  delivered = 0
+  deliveredAt = 0
+  firstSentAt = 0
+  applicationLimited = false
+
+  constructor(
+    kind: SentKind,
+    size: number,
+    stream?: Stream,
+    offset = 0,
+    bytes?: Uint8Array,
+    memory?: Memory | undefined,
+  ) {
+    this.kind = kind
+    this.size = size
+    this.stream = stream
+    this.offset = offset
+    this.bytes = bytes
+    this.memory = memory
+  }
+}
+
+/** The messages in flight on one carrier, in order (spec §8). */
+export class Flight {
+  readonly rate: RateControl = new RateControl()
+  #sent: Sent[] = []
+  #first = 0
+  /** Messages sent and messages acknowledged, in all. */
+  count = 0
+  acked = 0
+  /** Bytes of messages that the peer will acknowledge. */
+  bytes = 0
+  /** When the oldest of them was sent; undefined if there is none. */
+  get oldest(): number | undefined {
+    for (let i = this.#first; i < this.#sent.length; i++) {
+      if (this.#sent[i]!.kind !== 'nothing') return this.#sent[i]!.sentAt
+    }
+    return undefined
+  }
+
+  /** A message that leaves now and will be acknowledged. */
+  push(sent: Sent, now: number): void {
+    this.rate.mark(sent, now, this.bytes)
+    this.bytes += sent.size
+    this.count++
+    this.#sent.push(sent)
+  }
+
+  /** A message that leaves now and starts no ACK. */
+  pushNothing(): void {
+    this.count++
+    const last = this.#sent.at(-1)
+    if (last !== undefined && this.#sent.length > this.#first && last.kind === 'nothing') last.repeat++
+    else this.#sent.push(new Sent('nothing', 0))
+  }
+
+  /** Nothing more was there to send although more might have been in flight: what is in flight now says little of the line. */
+  applicationLimited(): void {
+    const last = this.#sent.at(-1)
+    if (last !== undefined) last.applicationLimited = true
+  }
+
+  /**
+   * The peer has processed `count` messages. Calls back with each that is done, oldest first.
+   *
+   * @param delay how long the peer kept the ACK, in milliseconds; undefined for counts that come with a join
+   */
+  ack(count: number, now: number, delay: number | undefined, done: (sent: Sent) => void): void {
+    let newest: Sent | undefined
+    let bytes = 0
+    while (this.acked < count) {
+      const sent = this.#sent[this.#first]!
+      const take = Math.min(sent.repeat, count - this.acked)
+      this.acked += take
+      sent.repeat -= take
+      if (sent.repeat > 0) break
+      this.#shift()
+      if (sent.kind === 'nothing') continue
+      bytes += sent.size
+      newest = sent
+      done(sent)
+    }
+    this.bytes -= bytes
+    if (newest === undefined) return
+    this.rate.deliver(bytes, now)
+    if (delay !== undefined) this.rate.sample(newest, now, delay)
+  }
+
+  #shift(): void {
+    this.#sent[this.#first++] = undefined as unknown as Sent
+    if (this.#first === this.#sent.length) {
+      this.#sent = []
+      this.#first = 0
+    } else if (this.#first >= 256) {
+      this.#sent.splice(0, this.#first)
+      this.#first = 0
+    }
+  }
+
+  /** Takes out everything that is not acknowledged, oldest first: the carrier is dead. */
+  takeAll(): Sent[] {
+    const rest = this.#sent.slice(this.#first).filter(({ kind }) => kind !== 'nothing')
+    this.#sent = []
+    this.#first = 0
+    this.bytes = 0
+    this.acked = this.count
+    return rest
+  }
+}

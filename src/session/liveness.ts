@@ -1,0 +1,33 @@
+import type { Carrier } from './carrier.ts'
+
+/** When a carrier is asked whether it lives, and when it is given up, in milliseconds. */
+export interface LivenessOptions {
+  /** Ask what has been silent this long although nothing is due; 0 never. */
+  readonly idle: number
+  /** Ask what has been silent this long while data waits for its ACK. */
+  readonly waiting: number
+  /** Give up what has not answered for this long after it was asked. */
+  readonly patience: number
+}
+
+export const DEFAULT_LIVENESS: LivenessOptions = { idle: 25_000, waiting: 2_500, patience: 7_500 }
+
+/** A wake-up later than this after its deadline: the process slept, and what came meanwhile has not been read. */
+const JUMP = 2_000
+
+/** When something is to be done about a carrier; undefined if never. */
+export function livenessDeadline(carrier: Carrier, options: LivenessOptions): number | undefined {
+  if (carrier.askedAt !== undefined) return carrier.askedAt + options.patience
+  const { oldest } = carrier.flight
+  if (oldest !== undefined) return Math.max(carrier.heardAt, oldest) + options.waiting
+  return options.idle === 0 ? undefined : carrier.heardAt + options.idle
+}
+
+/** Looks at a carrier: undefined if all is well, `ask` if a PING is due, `dead` if it is to be given up. */
+export function judge(carrier: Carrier, options: LivenessOptions, now: number): 'ask' | 'dead' | undefined {
+  if (carrier.askedAt !== undefined && carrier.heardAt > carrier.askedAt) carrier.askedAt = undefined
+  const deadline = livenessDeadline(carrier, options)
+  if (deadline === undefined || now < deadline) return undefined
+  if (carrier.askedAt === undefined || now - deadline > JUMP) return 'ask'
+  return 'dead'
+}

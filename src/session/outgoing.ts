@@ -1,0 +1,246 @@
+import { encodeFrame, type Frame, MAX_DATA_HEADER, writeDataHeader } from '../wire/index.ts'
+import type { Carrier } from './carrier.ts'
+import type { Core } from './core.ts'
+import { Sent, type SentKind } from './flight.ts'
+import type { Memory } from './memory.ts'
+import { Due, type Stream } from './stream.ts'
+
+/** A message to be sent now, in order, on one carrier. The object is used again for the next one. */
+export interface OutgoingMessage {
+  carrier: number
+  /** The first `headLength` bytes of this; valid until the next call. */
+  head: Uint8Array
+  headLength: number
+  /** What follows the head. It is kept until acknowledged, so it must not be changed. */
+  body: Uint8Array | undefined
+  memory: Memory | undefined
+  /** Whether the head may be written into the bytes before `body`, so that both are one piece. */
+  inPlace: boolean
+}
+
+/** How much above the window in flight a message of an interactive stream may go: it must not wait for bulk. */
+const SLACK = 64 * 1024
+/** For so long after an interactive stream sent beside bulk, the queue on the line is kept short. */
+const SHARED_FOR = 2_000
+/** A datagram waits no longer than this in the queue of the line: beyond it, it is as good as lost. */
+const DATAGRAM_WINDOW = 128 * 1024
+/** OPEN without data is not worth more than this much of its first data in the same message. */
+const FIRST_DATA = 64 * 1024
+
+/** Decides what leaves next: control before data, then as the scheduler says, on the carrier that is expected to be fastest. */
+export class Outgoing {
+  readonly #core: Core
+  readonly #scratch = new Uint8Array(MAX_DATA_HEADER)
+  readonly #message: OutgoingMessage
+
+  constructor(core: Core) {
+    this.#core = core
+    this.#message = { carrier: 0, head: this.#scratch, headLength: 0, body: undefined, memory: undefined, inPlace: false }
+  }
+
+  next(): OutgoingMessage | undefined {
+    const core = this.#core
+    for (const carrier of core.carriers.values()) {
+      if (!carrier.alive) continue
+      const message = this.#carrierControl(carrier)
+      if (message !== undefined) return message
+    }
+    const main = this.#fastest(0)
+    if (main === undefined) return undefined
+    return this.#sessionControl(main) ?? this.#streamControl(main) ?? this.#datagram() ?? this.#data(main)
+  }
+
+  /** PONG, ACK and PING: what belongs to one carrier and starts no ACK. */
+  #carrierControl(carrier: Carrier): OutgoingMessage | undefined {
+    if (carrier.pong !== undefined) {
+      const frame: Frame = { type: 'PONG', opaque: carrier.pong }
+      carrier.pong = undefined
+      return this.#quiet(carrier, frame)
+    }
+    if (carrier.ackDue(this.#core.now)) return this.#quiet(carrier, carrier.makeAck(this.#core.now))
+    if (!carrier.pingDue) return undefined
+    carrier.pingDue = false
+    return this.#quiet(carrier, { type: 'PING', opaque: new Uint8Array(0) })
+  }
+
+  #sessionControl(carrier: Carrier): OutgoingMessage | undefined {
+    const core = this.#core
+    if (core.maxStreamsDue) {
+      core.maxStreamsDue = false
+      core.streams.announced = core.streams.allowed
+      return this.#control(carrier, 'maxStreams', { type: 'MAX_STREAMS', count: core.streams.allowed })
+    }
+    if (core.goawayDue !== undefined) {
+      const limit = core.goawayDue
+      core.goawayDue = undefined
+      return this.#control(carrier, 'goaway', { type: 'GOAWAY', scope: 'session', limit })
+    }
+    return undefined
+  }
+
+  #streamControl(main: Carrier): OutgoingMessage | undefined {
+    const line = this.#core.controlLine
+    while (line.length > 0) {
+      const stream = line[0]!
+      const carrier = stream.due === 0 ? undefined : this.#carrierOf(stream, main)
+      if (carrier === undefined) {
+        line.shift()
+        stream.queuedControl = false
+        continue
+      }
+      return this.#streamFrame(stream, carrier)
+    }
+    return undefined
+  }
+
+  /** The carrier for a stream's control frames; undefined while its OPEN has to wait. */
+  #carrierOf(stream: Stream, main: Carrier): Carrier | undefined {
+    if (stream.confirmed) return main
+    if ((stream.due & Due.open) !== 0) return this.#core.streams.mayLeave(stream) ? main : undefined
+    const carrier = this.#core.carriers.get(stream.openCarrier)
+    return carrier?.alive ? carrier : undefined
+  }
+
+  #streamFrame(stream: Stream, carrier: Carrier): OutgoingMessage {
+    const { id } = stream
+    const due = stream.due & -stream.due
+    stream.due &= ~due
+    switch (due) {
+      case Due.open:
+        return this.#open(stream, carrier)
+      case Due.opened:
+        return this.#control(carrier, 'opened', { type: 'OPENED', stream: id, address: stream.address }, stream)
+      case Due.failed:
+        return this.#control(carrier, 'failed', { type: 'OPEN_FAILED', stream: id, ...stream.failure! }, stream)
+      case Due.fin:
+        return this.#control(carrier, 'fin', { type: 'FIN', stream: id, offset: stream.sending.end }, stream)
+      case Due.reset: {
+        const frame: Frame = { type: 'RESET', stream: id, code: stream.resetCode, offset: stream.sending.sent }
+        return this.#control(carrier, 'reset', frame, stream)
+      }
+      default: {
+        const offset = stream.window.granted
+        return this.#control(carrier, 'credit', { type: 'CREDIT', stream: id, offset }, stream, offset)
+      }
+    }
+  }
+
+  /** OPEN with what has been written already. One that is sent again has no data: that follows by itself. */
+  #open(stream: Stream, carrier: Carrier): OutgoingMessage {
+    stream.openCarrier = carrier.number
+    const target = stream.target
+    if (stream.frame === 'LISTEN') {
+      return this.#control(carrier, 'open', { type: 'LISTEN', stream: stream.id, target }, stream)
+    }
+    const head = encodeFrame({ type: 'OPEN', stream: stream.id, target })
+    const { sending } = stream
+    const most = Math.min(FIRST_DATA, carrier.options.sendMost - head.length)
+    const piece = sending.sent === 0 && stream.carriesData ? sending.take(most, stream.credit) : undefined
+    const length = piece?.bytes.length ?? 0
+    stream.lastCarrier = carrier.number
+    stream.lastEnd = length
+    const sent = new Sent('open', head.length + length, stream, 0, piece?.bytes, piece?.memory)
+    carrier.flight.push(sent, this.#core.now)
+    stream.afterSend()
+    if (stream.sendable) this.#core.wantsData(stream)
+    return this.#out(carrier, head, head.length, piece?.bytes, piece?.memory, piece?.inPlace ?? false)
+  }
+
+  #datagram(): OutgoingMessage | undefined {
+    const core = this.#core
+    while (core.datagrams.length > 0) {
+      const carrier = this.#fastest(core.datagrams[0]!.payload.length)
+      if (carrier === undefined || carrier.flight.bytes > carrier.flight.rate.window + DATAGRAM_WINDOW) return undefined
+      const { stream, payload } = core.takeDatagram()!
+      if (stream.sendState !== 'open') continue
+      return this.#quiet(carrier, { type: 'DATAGRAM', stream: stream.id, payload })
+    }
+    return undefined
+  }
+
+  #data(main: Carrier): OutgoingMessage | undefined {
+    const { scheduler, now } = this.#core
+    const quantum = main.flight.rate.message
+    const stream = scheduler.next(quantum)
+    if (stream === undefined) {
+      for (const carrier of this.#core.carriers.values()) carrier.flight.applicationLimited()
+      return undefined
+    }
+    const interactive = stream.interactive(now)
+    if (interactive && scheduler.mixed) this.#core.lastInteractiveAt = now
+    const carrier = this.#carrierForData(stream, interactive ? SLACK : 0)
+    if (carrier === undefined) return undefined
+    const most = Math.min(carrier.options.sendMost - MAX_DATA_HEADER, carrier.flight.rate.message)
+    const piece = stream.sending.take(most, stream.credit)
+    if (piece === undefined) {
+      scheduler.skip(stream)
+      return this.#data(main)
+    }
+    const { offset, bytes, memory, inPlace } = piece
+    const follows = stream.lastCarrier === carrier.number && stream.lastEnd === offset
+    const headLength = writeDataHeader(this.#scratch, stream.id, follows ? undefined : offset)
+    stream.lastCarrier = carrier.number
+    stream.lastEnd = offset + bytes.length
+    this.#core.flood.worked(bytes.length)
+    carrier.flight.push(new Sent('data', headLength + bytes.length, stream, offset, bytes, memory), now)
+    scheduler.sent(stream, bytes.length, quantum, now)
+    stream.afterSend()
+    return this.#out(carrier, this.#scratch, headLength, bytes, memory, inPlace)
+  }
+
+  #carrierForData(stream: Stream, slack: number): Carrier | undefined {
+    if (stream.confirmed) return this.#fastest(0, slack)
+    const carrier = this.#core.carriers.get(stream.openCarrier)
+    return carrier?.alive && this.#hasRoom(carrier, slack) ? carrier : undefined
+  }
+
+  #hasRoom(carrier: Carrier, slack: number): boolean {
+    const { rate } = carrier.flight
+    rate.shared = this.#core.now - this.#core.lastInteractiveAt < SHARED_FOR
+    return carrier.flight.bytes < rate.window + slack
+  }
+
+  /** The carrier on which a message is expected to arrive first; with `slack` given, only among those with room for data. */
+  #fastest(size: number, slack?: number): Carrier | undefined {
+    let best: Carrier | undefined
+    let least = Number.POSITIVE_INFINITY
+    for (const carrier of this.#core.carriers.values()) {
+      if (!carrier.alive || (slack !== undefined && !this.#hasRoom(carrier, slack))) continue
+      const delay = carrier.expectedDelay(size) + (carrier.suspected || carrier.leaving ? 1e6 : 0)
+      if (delay >= least) continue
+      best = carrier
+      least = delay
+    }
+    return best
+  }
+
+  #quiet(carrier: Carrier, frame: Frame): OutgoingMessage {
+    carrier.flight.pushNothing()
+    const head = encodeFrame(frame)
+    return this.#out(carrier, head, head.length, undefined, undefined, false)
+  }
+
+  #control(carrier: Carrier, kind: SentKind, frame: Frame, stream?: Stream, offset = 0): OutgoingMessage {
+    const head = encodeFrame(frame)
+    carrier.flight.push(new Sent(kind, head.length, stream, offset), this.#core.now)
+    return this.#out(carrier, head, head.length, undefined, undefined, false)
+  }
+
+  #out(
+    carrier: Carrier,
+    head: Uint8Array,
+    headLength: number,
+    body: Uint8Array | undefined,
+    memory: Memory | undefined,
+    inPlace: boolean,
+  ): OutgoingMessage {
+    const message = this.#message
+    message.carrier = carrier.number
+    message.head = head
+    message.headLength = headLength
+    message.body = body
+    message.memory = memory
+    message.inPlace = inPlace
+    return message
+  }
+}

@@ -1,0 +1,122 @@
+/** When and after how much had been delivered a message was sent: what a rate sample needs. */
+export interface SendMark {
+  sentAt: number
+  delivered: number
+  deliveredAt: number
+  firstSentAt: number
+  applicationLimited: boolean
+}
+
+const START = 256 * 1024
+const LEAST = 64 * 1024
+const MOST = 32 * 1024 * 1024
+/** Below this round trip the loops of the two processes, not the line, decide when an ACK comes. */
+const LEAST_ROUND_TRIP = 4
+const ROUNDS = 10
+const ROUND_TRIP_EXPIRES = 10_000
+/** In flight, in units of rate × least round trip: alone, and beside streams that send little. */
+const GAIN = 2
+const GAIN_SHARED = 1.2
+
+/**
+ * How much may be in flight on a carrier (spec §12), from its ACKs alone: the greatest delivery rate of the last rounds and
+ * the least round trip of the last ten seconds. Times in milliseconds, rates in bytes per millisecond.
+ */
+export class RateControl {
+  #delivered = 0
+  #deliveredAt = 0
+  #firstSentAt = 0
+  #roundEnd = 0
+  readonly #rates: number[] = [0]
+  #growth = 0
+  #flatRounds = 0
+  #starting = true
+  #startWindow = START
+  #leastAt = 0
+  #probeUntil = 0
+  #probed = Number.POSITIVE_INFINITY
+  /** Bytes per millisecond; 0 while unknown. */
+  rate = 0
+  /** Undefined while unknown. */
+  least: number | undefined
+  smoothed: number | undefined
+  /** Whether streams that send little are about, so that the queue on the line must be short. */
+  shared = false
+
+  /** Fills the mark of a message that is sent now. */
+  mark(into: SendMark, now: number, inFlight: number): void {
+    if (inFlight === 0) {
+      this.#firstSentAt = now
+      this.#deliveredAt = now
+    }
+    into.sentAt = now
+    into.delivered = this.#delivered
+    into.deliveredAt = this.#deliveredAt
+    into.firstSentAt = this.#firstSentAt
+    into.applicationLimited = false
+  }
+
+  /** This much more has been acknowledged. */
+  deliver(bytes: number, now: number): void {
+    this.#delivered += bytes
+    this.#deliveredAt = now
+    if (this.#starting) this.#startWindow = Math.min(MOST, this.#startWindow + bytes)
+  }
+
+  /** A sample from the newest message of an ACK, after `deliver`. @param delay how long the peer waited before the ACK */
+  sample(mark: SendMark, now: number, delay: number): void {
+    this.#firstSentAt = mark.sentAt
+    this.#roundTrip(Math.max(0.01, now - mark.sentAt - delay), now)
+    const elapsed = Math.max(now - mark.deliveredAt, mark.sentAt - mark.firstSentAt)
+    if (elapsed <= 0 || elapsed < this.least! / 2) return
+    const rate = (this.#delivered - mark.delivered) / elapsed
+    if (mark.delivered >= this.#roundEnd) this.#newRound(mark.applicationLimited)
+    if (mark.applicationLimited && rate <= this.rate) return
+    this.#rates[this.#rates.length - 1] = Math.max(this.#rates.at(-1)!, rate)
+    this.rate = Math.max(...this.#rates)
+  }
+
+  #newRound(applicationLimited: boolean): void {
+    this.#roundEnd = this.#delivered
+    // A round in which the application had too little to say tells nothing of the line.
+    if (applicationLimited) return
+    this.#rates.push(0)
+    if (this.#rates.length > ROUNDS) this.#rates.shift()
+    if (!this.#starting) return
+    if (this.rate > this.#growth * 1.25) {
+      this.#growth = this.rate
+      this.#flatRounds = 0
+    } else if (++this.#flatRounds >= 3) this.#starting = false
+  }
+
+  #roundTrip(sample: number, now: number): void {
+    this.smoothed = this.smoothed === undefined ? sample : this.smoothed + (sample - this.smoothed) / 8
+    if (this.#probeUntil > 0) this.#probed = Math.min(this.#probed, sample)
+    if (this.least === undefined || sample <= this.least * 1.05) {
+      this.least = Math.min(this.least ?? sample, sample)
+      this.#leastAt = now
+    } else if (this.#probeUntil > 0 && now >= this.#probeUntil) {
+      this.least = this.#probed
+      this.#leastAt = now
+      this.#probeUntil = 0
+    } else if (this.#probeUntil === 0 && now - this.#leastAt > ROUND_TRIP_EXPIRES) {
+      // Our own queue hides the line's round trip; for two of them little is sent, and it shows.
+      this.#probed = Number.POSITIVE_INFINITY
+      this.#probeUntil = now + 2 * this.smoothed
+    }
+  }
+
+  /** How many bytes may be in flight. */
+  get window(): number {
+    if (this.#starting || this.least === undefined) return this.#startWindow
+    const product = this.rate * Math.max(this.least, LEAST_ROUND_TRIP)
+    const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
+    return Math.min(MOST, Math.max(LEAST, gain * product + this.message))
+  }
+
+  /** How long a message should be: about 10 ms of the rate. */
+  get message(): number {
+    if (this.rate === 0) return 16 * 1024
+    return Math.min(256 * 1024, Math.max(4 * 1024, Math.floor(this.rate * 10)))
+  }
+}
