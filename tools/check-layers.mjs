@@ -7,13 +7,16 @@ import { dirname, join, posix } from 'node:path'
 /** Folder → what it may import. `node:` stands for the host's modules. */
 export const MAY = {
   errors: [],
+  wire: ['errors'],
+  session: ['errors', 'wire'],
+  link: ['errors', 'wire', 'session'],
   websocket: ['errors'],
   config: ['errors'],
-  node: ['errors', 'websocket', 'config', 'node:'],
-  server: ['errors', 'websocket', 'config', 'node', 'node:', 'selfsigned'],
-  cli: ['errors', 'websocket', 'config', 'node', 'server', 'node:', 'commander'],
+  node: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node:'],
+  server: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'node:', 'selfsigned'],
+  cli: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'server', 'node:', 'commander'],
 }
-const PURE = ['errors', 'websocket', 'config']
+const PURE = ['errors', 'wire', 'session', 'link', 'websocket', 'config']
 const HOST =
   /\b(Date\.now|new Date|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|queueMicrotask|Buffer\.)\b/
 

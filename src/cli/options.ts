@@ -64,7 +64,7 @@ export function clientOptions(): Option[] {
     ),
     PING(),
     new Option('--mask-always', 'random masking keys over TLS too').env('SLUICE_MASK_ALWAYS'),
-    new Option('--plain', 'one WebSocket for each TCP connection (at present the only mode)'),
+    new Option('--plain', 'one WebSocket for each TCP connection, and no session').env('SLUICE_PLAIN'),
     QUIET(),
     VERBOSE(),
   ]
@@ -82,6 +82,7 @@ export interface ClientFlags {
   halfCloseTimeout: string
   pingInterval: string
   maskAlways?: boolean
+  plain?: boolean
   quiet?: boolean
   verbose?: boolean
 }

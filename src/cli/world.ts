@@ -14,6 +14,8 @@ export interface Stop {
   readonly again: Promise<void>
   readonly received: NodeJS.Signals | undefined
   readonly exitCode: number
+  /** Has this done at each SIGHUP. */
+  onHangUp(act: () => void): void
   /** Waits, but no longer than until a signal: SIGHUP ends only the waiting. */
   sleep(milliseconds: number): Promise<void>
   release(): void
@@ -37,7 +39,11 @@ export function onSignals(): Stop {
     first()
     wake()
   }
-  const hangUp = () => wake()
+  let onHangUp = () => {}
+  const hangUp = () => {
+    wake()
+    onHangUp()
+  }
   process.on('SIGINT', end)
   process.on('SIGTERM', end)
   process.on('SIGHUP', hangUp)
@@ -49,6 +55,9 @@ export function onSignals(): Stop {
     },
     get exitCode() {
       return received === 'SIGINT' ? ExitCode.interrupted : ExitCode.ok
+    },
+    onHangUp: (act) => {
+      onHangUp = act
     },
     sleep: (milliseconds) =>
       new Promise((resolve) => {

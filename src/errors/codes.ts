@@ -26,6 +26,7 @@ export type SluiceErrorCode =
   | 'ERR_SLUICE_TARGET'
   | 'ERR_SLUICE_TIMEOUT'
   | 'ERR_SLUICE_CLOSED'
+  | 'ERR_SLUICE_GONE'
   | 'ERR_SLUICE_MISUSE'
 
 export const CODES: Readonly<Record<SluiceErrorCode, CodeFacts>> = {
@@ -53,7 +54,7 @@ export const CODES: Readonly<Record<SluiceErrorCode, CodeFacts>> = {
     exit: 5,
     meaning: 'An HTTP message of the WebSocket handshake breaks RFC 6455 §4 or a limit.',
   },
-  ERR_SLUICE_PROTOCOL: { fault: 'remote', exit: 1, meaning: 'A WebSocket frame breaks RFC 6455 §5 (close code 1002).' },
+  ERR_SLUICE_PROTOCOL: { fault: 'remote', exit: 1, meaning: 'A message breaks RFC 6455 §5 (close code 1002) or sluice.1.' },
   ERR_SLUICE_INVALID_TEXT: { fault: 'remote', exit: 1, meaning: 'A text message is not UTF-8 (close code 1007).' },
   ERR_SLUICE_TOO_BIG: { fault: 'remote', exit: 1, meaning: 'A message is longer than the limit (close code 1009).' },
   ERR_SLUICE_UNSUPPORTED: {
@@ -68,5 +69,6 @@ export const CODES: Readonly<Record<SluiceErrorCode, CodeFacts>> = {
   },
   ERR_SLUICE_TIMEOUT: { fault: 'network', exit: 5, meaning: 'Something did not answer within its time.' },
   ERR_SLUICE_CLOSED: { fault: 'network', exit: 1, meaning: 'The WebSocket ended without a Close frame (1006).' },
+  ERR_SLUICE_GONE: { fault: 'network', exit: 1, meaning: 'The session is over and cannot be resumed.' },
   ERR_SLUICE_MISUSE: { fault: 'local', exit: 1, meaning: 'A method was called in a state that does not allow it.' },
 }

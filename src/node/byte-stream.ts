@@ -1,4 +1,4 @@
-import type { Slab } from './slab.ts'
+import type { Holdable, Slab } from './slab.ts'
 
 /** What a {@link ByteStream} tells its owner. No call comes before `start`, none after `closed`. */
 export interface ByteStreamEvents {
@@ -11,6 +11,8 @@ export interface ByteStreamEvents {
   ended(): void
   /** The backlog has fallen below the low mark after it had been at the high mark. */
   drained(): void
+  /** Some of what was written has left. */
+  written?(): void
   /** Everything written has left, after `end`. */
   finished(): void
   /** The stream is gone: exactly once. `error` says why if it did not end by itself. */
@@ -33,8 +35,8 @@ export interface ByteStream {
   pause(): void
   resume(): void
   readonly paused: boolean
-  /** Queues bytes. `slab` is where they lie, held until they have left; without it they must not change any more. */
-  write(bytes: Buffer, slab?: Slab): void
+  /** Queues bytes. `memory` is where they lie, held until they have left; without it they must not change any more. */
+  write(bytes: Buffer, memory?: Holdable): void
   /** Queues several as one system call where the host can. */
   cork(): void
   uncork(): void

@@ -1,12 +1,14 @@
 /** The Node library: sockets, WebSockets on them, and the plain tunnel's client. */
 export { canAdopt, type ReadMode } from './adopt.ts'
 export { Bridge, type BridgeOptions, type BridgeOutcome } from './bridge.ts'
+export { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 export { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
 export { type DialOptions, dial, TCP_OPTIONS } from './dial.ts'
+export { nodeHost } from './host.ts'
 export { Heartbeat, PING_INTERVAL } from './heartbeat.ts'
-export { OPEN_TIMEOUT, type OpenOptions, openWebSocket, probe } from './open.ts'
+export { bindError, LocalListener } from './local-listener.ts'
+export { type OpenedWebSocket, OPEN_TIMEOUT, type OpenOptions, openWebSocket, probe } from './open.ts'
 export {
-  bindError,
   type ForwardEvents,
   failureOf,
   PlainForward,
@@ -14,8 +16,16 @@ export {
   plainConnection,
   probeServer,
 } from './plain.ts'
+export {
+  openFailure,
+  SessionForward,
+  type SessionForwardEvents,
+  spliceFailure,
+  wireTarget,
+} from './session-forward.ts'
 export { HEADROOM, LARGE_SLAB, Slab, SlabPool, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
 export { SocketStream } from './socket.ts'
+export { Splice, type SpliceError, type SpliceOutcome } from './splice.ts'
 export { StdioStream } from './stdio.ts'
 export { checkPeer, parsePin, pinOf, type TlsTrust } from './tls.ts'
 export {
@@ -25,3 +35,4 @@ export {
   WebSocketStream,
   type WebSocketStreamOptions,
 } from './websocket.ts'
+export { clientLink, FINAL_ERRORS, lacksSessions, PARAMETERS, type TunnelClientOptions } from './tunnel-client.ts'

@@ -32,12 +32,19 @@ export interface OpenOptions extends TlsTrust {
 
 export const OPEN_TIMEOUT = 10_000
 
+/** A WebSocket whose handshake is done. */
+export interface OpenedWebSocket {
+  readonly ws: WebSocketStream
+  /** The subprotocol that the server chose. */
+  readonly protocol: string | undefined
+}
+
 /**
  * Opens a WebSocket (RFC 6455 §4.1).
  *
  * @throws SluiceError `ERR_SLUICE_UNREACHABLE`, `ERR_SLUICE_TIMEOUT`, `ERR_SLUICE_TLS`, and what `checkResponse` throws
  */
-export async function openWebSocket(url: ServerUrl, path: string, options: OpenOptions): Promise<WebSocketStream> {
+export async function openWebSocket(url: ServerUrl, path: string, options: OpenOptions): Promise<OpenedWebSocket> {
   const request: UpgradeRequest = {
     host: url.authority,
     path,
@@ -46,14 +53,15 @@ export async function openWebSocket(url: ServerUrl, path: string, options: OpenO
     fields: requestFields(options),
   }
   const { stream, head, early } = await exchange(url, formatRequest(request), options)
+  let protocol: string | undefined
   try {
-    checkResponse(head, request, sha1Base64)
+    protocol = checkResponse(head, request, sha1Base64)
   } catch (error) {
     stream.destroy()
     throw withReason(error, early)
   }
   const zeroMask = url.secure && !options.maskAlways && options.ca === undefined && options.pin === undefined
-  return new WebSocketStream(stream, { role: 'client', zeroMask, early })
+  return { ws: new WebSocketStream(stream, { role: 'client', zeroMask, early }), protocol }
 }
 
 /**

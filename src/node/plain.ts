@@ -1,4 +1,3 @@
-import net from 'node:net'
 import {
   formatTarget,
   type HostPort,
@@ -12,8 +11,9 @@ import { CloseCode } from '../websocket/index.ts'
 import { Bridge, type BridgeOutcome } from './bridge.ts'
 import type { ByteStream } from './byte-stream.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { LocalListener } from './local-listener.ts'
 import { type OpenOptions, openWebSocket, probe } from './open.ts'
-import { SocketStream } from './socket.ts'
+import type { SocketStream } from './socket.ts'
 
 /** How connections are carried, for all of one server. */
 export interface PlainTunnelOptions extends OpenOptions {
@@ -84,7 +84,7 @@ export async function plainConnection(
   opened?: (bridge: Bridge) => void,
 ): Promise<BridgeOutcome> {
   const path = targetPath(options.url, pathTarget(target), options.template)
-  const ws = await openWebSocket(options.url, path, { ...options, protocols: PROTOCOLS })
+  const { ws } = await openWebSocket(options.url, path, { ...options, protocols: PROTOCOLS })
   options.heartbeat?.watch(ws)
   const outcome = await new Promise<BridgeOutcome>((done) => {
     const { halfCloseTimeout, lingerTimeout } = options
@@ -144,7 +144,7 @@ export class PlainForward {
   readonly #forward: LocalForward
   readonly #options: PlainTunnelOptions
   readonly #events: ForwardEvents
-  readonly #server: net.Server
+  readonly #listener: LocalListener
   readonly #live = new Map<ByteStream, Bridge | undefined>()
   readonly #aborted = new AbortController()
 
@@ -152,10 +152,10 @@ export class PlainForward {
     this.#forward = forward
     this.#options = { ...options, heartbeat: options.heartbeat ?? new Heartbeat(), signal: this.#aborted.signal }
     this.#events = events
-    this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true })
-    this.#server.on(
-      'connection',
-      (socket) => void this.#carry(SocketStream.from(socket, undefined, this.#options.readMode)),
+    this.#listener = new LocalListener(
+      forward.bind,
+      (local) => void this.#carry(local),
+      this.#options.readMode,
     )
   }
 
@@ -165,14 +165,7 @@ export class PlainForward {
    * @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be bound
    */
   listen(): Promise<HostPort> {
-    const { host, port } = this.#forward.bind
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
-      this.#server.listen({ host, port }, () => {
-        const address = this.#server.address() as net.AddressInfo
-        resolve({ host: address.address, port: address.port })
-      })
-    })
+    return this.#listener.listen()
   }
 
   /** How many connections are being carried. */
@@ -182,7 +175,7 @@ export class PlainForward {
 
   /** Frees the port and ends every connection. */
   close(): void {
-    this.#server.close()
+    this.#listener.close()
     this.#aborted.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down'))
     for (const [local, bridge] of this.#live) {
       if (bridge === undefined) local.reset()
@@ -211,19 +204,4 @@ export class PlainForward {
       this.#live.delete(local)
     }
   }
-}
-
-/** Why a port could not be bound, in words. */
-export function bindError(error: NodeJS.ErrnoException, host: string, port: number): SluiceError {
-  const where = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  const known: Record<string, [string, string]> = {
-    EADDRINUSE: [`${where} is already in use`, 'Choose another port, or 0 to let the system choose.'],
-    EACCES: [`${where} may not be bound by this user`, 'Choose a port above 1023.'],
-    EADDRNOTAVAIL: [`${where} is not an address of this machine`, 'Bind 127.0.0.1, [::1], or * for every interface.'],
-  }
-  const [message, remedy] = known[error.code ?? ''] ?? [
-    `${where} cannot be bound: ${error.message}`,
-    'See the reason given.',
-  ]
-  return new SluiceError('ERR_SLUICE_CONFIG', message, { cause: error, remedy })
 }

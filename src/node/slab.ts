@@ -10,11 +10,17 @@ export const TLS_SLAB: number = 16 * 1024 + HEADROOM
 /** Free large slabs kept for reuse, in all: a bound on memory that nobody uses. */
 const KEPT_BYTES = 16 * 1024 * 1024
 
+/** What can be kept from being read into again: a {@link Slab}, or something like it. */
+export interface Holdable {
+  hold(): void
+  release(): void
+}
+
 /**
  * A piece of memory that is read into and written from. Whoever needs its bytes beyond the current call holds it; when the
  * last hold is released it is read into again, so a view of it must not be used afterwards.
  */
-export class Slab {
+export class Slab implements Holdable {
   readonly bytes: Buffer
   readonly #home: SlabPool | undefined
   #holds = 1

@@ -2,12 +2,12 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { adopt, canAdopt, defaultReadMode, type OnRead, type ReadMode } from './adopt.ts'
 import { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
-import { HEADROOM, LARGE_SLAB, Slab, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
+import { HEADROOM, type Holdable, LARGE_SLAB, Slab, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
 
 /** A read of at least this much keeps its large slab although it did not fill it. */
 const STILL_BUSY = 16 * 1024
 
-type Release = Slab | undefined
+type Release = Holdable | undefined
 
 /** A TCP, TLS or unix socket as a {@link ByteStream}, read into slabs with headroom where the host can. */
 export class SocketStream implements ByteStream {
@@ -100,10 +100,10 @@ export class SocketStream implements ByteStream {
     this.#socket.resume()
   }
 
-  write(bytes: Buffer, slab?: Slab): void {
+  write(bytes: Buffer, memory?: Holdable): void {
     if (this.#closed || this.#socket.destroyed) return
-    slab?.hold()
-    this.#pending.push(slab)
+    memory?.hold()
+    this.#pending.push(memory)
     this.#socket.write(bytes, this.#written)
     const backlog = this.#socket.writableLength
     if (backlog === 0) this.#releaseAll()
@@ -198,6 +198,7 @@ export class SocketStream implements ByteStream {
       this.#firstPending = 0
     }
     slab?.release()
+    this.#events?.written?.()
     if (this.#wasHigh && this.backlog <= LOW_MARK) {
       this.#wasHigh = false
       this.#events?.drained()

@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs'
 import net from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
-import { Slab } from './slab.ts'
+import { type Holdable, Slab } from './slab.ts'
 
 /** Standard input and output as one {@link ByteStream}, for `sluice stdio` and ssh's ProxyCommand. */
 export class StdioStream implements ByteStream {
@@ -58,11 +58,12 @@ export class StdioStream implements ByteStream {
     return this.#output.writableLength
   }
 
-  write(bytes: Buffer, slab?: Slab): void {
+  write(bytes: Buffer, memory?: Holdable): void {
     if (this.#closed || this.#output.writableEnded) return
-    slab?.hold()
+    memory?.hold()
     this.#output.write(bytes, () => {
-      slab?.release()
+      memory?.release()
+      this.#events?.written?.()
       if (this.#wasHigh && this.backlog <= LOW_MARK) {
         this.#wasHigh = false
         this.#events?.drained()

@@ -10,7 +10,7 @@ import {
   type Sha1Base64,
 } from '../websocket/index.ts'
 import type { ByteStream } from './byte-stream.ts'
-import { Slab } from './slab.ts'
+import { type Holdable, LARGE_SLAB, Slab, sharedPool } from './slab.ts'
 
 export const sha1Base64: Sha1Base64 = (text) => createHash('sha1').update(text).digest('base64')
 
@@ -22,10 +22,12 @@ const END_TIMEOUT = 2_000
 const PONG_MARK = 64 * 1024
 /** Pieces of a frame up to this size are moved together in their slab rather than written one by one. */
 const MERGE_BELOW = 16 * 1024
+/** A body up to this size is copied behind its header: cheaper than a second buffer to write. */
+const COPY_BELOW = 4 * 1024
 
 /** What a {@link WebSocketStream} tells its owner. */
 export interface WebSocketEvents {
-  messageStart?(opcode: MessageOpcode): void
+  messageStart?(opcode: MessageOpcode, declared: number | undefined): void
   /** Message bytes, which lie in `slab` and are the callee's until it returns; to keep them it holds the slab. */
   payload(bytes: Buffer, slab: Slab): void
   messageEnd?(): void
@@ -68,6 +70,8 @@ export class WebSocketStream {
   readonly stream: ByteStream
   readonly #connection: Connection
   readonly #closeTimeout: number
+  /** Whether payload travels as it is: unmasked, or masked with keys of zero. */
+  readonly #asIs: boolean
   #events: WebSocketEvents | undefined
   #early: Buffer | undefined
   #reading: Slab | undefined
@@ -84,9 +88,10 @@ export class WebSocketStream {
     this.stream = stream
     this.#early = options.early
     this.#closeTimeout = options.closeTimeout ?? CLOSE_TIMEOUT
+    this.#asIs = options.role === 'server' || options.zeroMask === true
     this.#connection = new Connection(
       {
-        messageStart: (opcode) => this.#messageStart(opcode),
+        messageStart: (opcode, declared) => this.#messageStart(opcode, declared),
         payload: (bytes) => this.#payload(bytes as Buffer),
         messageEnd: () => this.#messageEnd(),
         ping: (payload) => this.#ping(payload),
@@ -145,6 +150,45 @@ export class WebSocketStream {
     }
   }
 
+  /**
+   * Sends one binary message of two parts. The body is not changed, since its owner may have to send it again; its memory is
+   * held until it has left.
+   *
+   * @param inPlace whether head and frame header may be written into the bytes before the body
+   */
+  sendParts(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Holdable, inPlace = false): void {
+    if (!this.open) return
+    if (body === undefined || body.length < COPY_BELOW || !this.#asIs) return this.#sendCopy(head, headLength, body)
+    const length = headLength + body.length
+    const room = this.#connection.headerLength(length) + headLength
+    if (inPlace && body.byteOffset >= room) {
+      const whole = Buffer.from(body.buffer, body.byteOffset - room, room + body.length)
+      whole.set(head.subarray(0, headLength), room - headLength)
+      this.#connection.headerBefore(whole, room - headLength, length)
+      return this.stream.write(whole, memory)
+    }
+    const front = Buffer.allocUnsafe(room)
+    front.set(head.subarray(0, headLength), room - headLength)
+    this.#connection.headerBefore(front, room - headLength, length)
+    this.stream.cork()
+    this.stream.write(front)
+    this.stream.write(asBuffer(body), memory)
+    this.stream.uncork()
+  }
+
+  #sendCopy(head: Uint8Array, headLength: number, body: Uint8Array | undefined): void {
+    const length = headLength + (body?.length ?? 0)
+    const start = this.#connection.headerLength(length)
+    const size = start + length
+    const slab = size > LARGE_SLAB / 4 && size <= LARGE_SLAB ? sharedPool.acquire(LARGE_SLAB) : undefined
+    const bytes = slab?.bytes ?? Buffer.allocUnsafe(size)
+    for (let i = 0; i < headLength; i++) bytes[start + i] = head[i]!
+    if (body !== undefined) bytes.set(body, start + headLength)
+    this.#connection.frameInPlace(bytes, start, size)
+    this.stream.write(size === bytes.length ? bytes : bytes.subarray(0, size), slab)
+    slab?.release()
+  }
+
   /** Sends one whole message, copied. */
   sendMessage(opcode: MessageOpcode, payload: Uint8Array): void {
     if (this.open) this.stream.write(asBuffer(this.#connection.frame(payload, opcode)))
@@ -198,11 +242,11 @@ export class WebSocketStream {
     this.#reading = undefined
   }
 
-  #messageStart(opcode: MessageOpcode): void {
+  #messageStart(opcode: MessageOpcode, declared: number | undefined): void {
     if (this.#events?.messageStart === undefined) return
     // Whoever wants whole messages wants what came before this one first; for bytes the borders mean nothing.
     if (this.#events.messageEnd !== undefined || opcode !== Opcode.binary) this.#flushRun()
-    this.#events.messageStart(opcode)
+    this.#events.messageStart(opcode, declared)
   }
 
   #messageEnd(): void {

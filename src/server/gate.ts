@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 import { formatHostPort, type HostPort } from '../config/index.ts'
 import { messageOf } from '../errors/index.ts'
-import { checkRequest, type HeaderFields } from '../websocket/index.ts'
+import { SESSION_PROTOCOL } from '../node/index.ts'
+import { checkRequest, fieldHas, type HeaderFields } from '../websocket/index.ts'
 import type { Auth, Principal } from './auth.ts'
 import { hostAllowed, originAllowed } from './origin.ts'
 import type { Policy } from './policy/policy.ts'
@@ -14,8 +15,20 @@ export interface HttpRefusal {
   readonly fields: HeaderFields
 }
 
-/** A handshake that is let in: what to answer, and what to dial. */
-export interface Admitted {
+/** A handshake that is let in. */
+export type Admitted = AdmittedPlain | AdmittedSession
+
+/** For a session: its targets come later, one by one. */
+export interface AdmittedSession {
+  readonly kind: 'session'
+  readonly principal: Principal
+  readonly key: string
+  readonly protocol: string
+}
+
+/** For plain mode: what to answer, and what to dial. */
+export interface AdmittedPlain {
+  readonly kind: 'plain'
   readonly principal: Principal
   readonly key: string
   /** The subprotocol to echo. */
@@ -52,6 +65,7 @@ const PLAIN_PROTOCOL = 'binary'
  */
 export function decide(request: IncomingMessage, options: GateOptions): Admitted | HttpRefusal | undefined {
   const fields = fieldsOf(request)
+  if (asksForSession(request, fields, options.prefix)) return decideSession(request, fields, options)
   let asked: Asked
   let malformed: string | undefined
   try {
@@ -63,16 +77,38 @@ export function decide(request: IncomingMessage, options: GateOptions): Admitted
   const stranger = refuseStranger(fields, options)
   if (stranger !== undefined) return stranger
   const principal = options.auth.authenticate(fields)
-  if (principal === undefined) {
-    return refusal(401, 'a valid token is needed', [['WWW-Authenticate', 'Bearer realm="sluice"']])
-  }
+  if (principal === undefined) return unauthenticated()
   if (asked === undefined) return refusal(400, malformed ?? 'the path cannot be read')
   const found = findTarget(asked, options)
   if ('status' in found) return found
   const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
   if ('status' in upgrade) return upgrade
   const protocol = upgrade.protocols.includes(PLAIN_PROTOCOL) ? PLAIN_PROTOCOL : undefined
-  return { principal, key: upgrade.key, protocol, ...found }
+  return { kind: 'plain', principal, key: upgrade.key, protocol, ...found }
+}
+
+/** Whether it is the path of sessions, with their subprotocol. */
+function asksForSession(request: IncomingMessage, fields: HeaderFields, prefix: string): boolean {
+  const path = (request.url ?? '').split('?')[0]
+  return (path === `${prefix}/` || path === prefix) && fieldHas(fields, 'sec-websocket-protocol', SESSION_PROTOCOL)
+}
+
+function decideSession(
+  request: IncomingMessage,
+  fields: HeaderFields,
+  options: GateOptions,
+): AdmittedSession | HttpRefusal {
+  const stranger = refuseStranger(fields, options)
+  if (stranger !== undefined) return stranger
+  const principal = options.auth.authenticate(fields)
+  if (principal === undefined) return unauthenticated()
+  const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
+  if ('status' in upgrade) return upgrade
+  return { kind: 'session', principal, key: upgrade.key, protocol: SESSION_PROTOCOL }
+}
+
+function unauthenticated(): HttpRefusal {
+  return refusal(401, 'a valid token is needed', [['WWW-Authenticate', 'Bearer realm="sluice"']])
 }
 
 function refuseStranger(fields: HeaderFields, options: GateOptions): HttpRefusal | undefined {
@@ -88,7 +124,7 @@ function refuseStranger(fields: HeaderFields, options: GateOptions): HttpRefusal
 function findTarget(
   asked: NonNullable<Asked>,
   options: GateOptions,
-): Pick<Admitted, 'target' | 'name' | 'named'> | HttpRefusal {
+): Pick<AdmittedPlain, 'target' | 'name' | 'named'> | HttpRefusal {
   if ('named' in asked) {
     const target = options.targets.get(asked.named)
     if (target === undefined) return refusal(404, `there is no target named @${asked.named}`)

@@ -6,6 +6,12 @@ export interface Limits {
   readonly handshakeTimeout: number
   /** Tunnelled connections at once. */
   readonly connections: number
+  /** Streams of one session at once. */
+  readonly streams: number
+  /** Bytes by which the windows of all sessions together may grow; each session may have 64 MiB of them. */
+  readonly windowBytes: number
+  /** Bytes that one session holds for sending, queued and unacknowledged; then its targets are not read. */
+  readonly replayBytes: number
   /** Sockets at once, those that have not asked for anything yet included. */
   readonly sockets: number
   /** Upgrades a second from one address, and how many may come at once. */
@@ -20,6 +26,9 @@ export const DEFAULT_LIMITS: Limits = {
   handshakeTimeout: 10_000,
   connections: 10_000,
   sockets: 12_000,
+  streams: 2048,
+  windowBytes: 512 * 1024 * 1024,
+  replayBytes: 64 * 1024 * 1024,
   handshakesPerSecond: 1_000,
   handshakeBurst: 5_000,
   dialTimeout: 10_000,

@@ -6,21 +6,48 @@ import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
 import {
   Bridge,
   type BridgeOutcome,
-  dial,
   Heartbeat,
+  PARAMETERS,
   type ReadMode,
   SocketStream,
+  type SpliceOutcome,
   sha1Base64,
+  WebSocketCarrier,
   WebSocketStream,
 } from '../node/index.ts'
 import { CloseCode, formatAccept } from '../websocket/index.ts'
 import type { Auth } from './auth.ts'
-import { type Admitted, decide, type GateOptions, type HttpRefusal, refusal } from './gate.ts'
+import { Dialler } from './dialler.ts'
+import { type Admitted, type AdmittedPlain, decide, type GateOptions, type HttpRefusal, refusal } from './gate.ts'
 import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
+import { type Owner, SessionService, type SessionServiceEvents } from './session-service.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
+
+/** How a connection ended, in whichever mode it was carried. */
+export interface ConnectionOutcome {
+  readonly bytesUp: number
+  readonly bytesDown: number
+  /** In a word or two: `1000`, `reset by the target`. */
+  readonly how: string
+}
+
+function plainOutcome({ bytesUp, bytesDown, close, error, tcpError }: BridgeOutcome): ConnectionOutcome {
+  const why = tcpError ?? error
+  return { bytesUp, bytesDown, how: why === undefined ? `${close.code}` : `${close.code}: ${why.message}` }
+}
+
+function streamOutcome({ sent, received, error }: SpliceOutcome): ConnectionOutcome {
+  const how =
+    error === undefined
+      ? 'both ends'
+      : error.from === 'tcp'
+        ? `reset by the target${error.error === undefined ? '' : `: ${error.error.message}`}`
+        : `reset by the client: ${error.code} ${error.text}`.trim()
+  return { bytesUp: received, bytesDown: sent, how }
+}
 
 /** What happens at a tunnel, for logs. Nothing here is a secret; what a peer chose is in `target` alone. */
 export type TunnelEvent =
@@ -31,13 +58,21 @@ export type TunnelEvent =
       readonly from: string
       readonly principal: string
       readonly target: string
-      readonly outcome: BridgeOutcome
+      readonly outcome: ConnectionOutcome
+    }
+  | {
+      readonly type: 'session'
+      readonly from: string
+      readonly principal: string
+      readonly what: 'started' | 'lost' | 'joined' | 'ended' | 'refused'
+      readonly detail: string
     }
   | {
       readonly type: 'failed'
       readonly from: string
       readonly principal: string
       readonly target: string
+      /** In plain mode the close code, in a session the code of OPEN_FAILED. */
       readonly code: number
       readonly reason: string
       /** For the operator: which rule, which address. */
@@ -61,6 +96,8 @@ export interface TunnelOptions {
   readonly limits?: Partial<Limits>
   /** Milliseconds between pings of silent connections; 0 turns them off. Default 25 s. */
   readonly pingInterval?: number
+  /** Milliseconds for which a session without a WebSocket is kept. Default 5 minutes. */
+  readonly resumeFor?: number
   readonly resolver?: Resolver
   readonly onEvent?: (event: TunnelEvent) => void
   readonly readMode?: ReadMode
@@ -82,7 +119,8 @@ export class Tunnel {
   readonly #options: TunnelOptions
   readonly #rate: RateLimit
   readonly #heartbeat: Heartbeat
-  readonly #resolve: Resolver
+  readonly #dialler: Dialler
+  readonly #service: SessionService
   readonly #live = new Set<Live>()
   readonly #aborted = new AbortController()
   #draining = false
@@ -107,12 +145,55 @@ export class Tunnel {
     }
     this.#rate = new RateLimit(this.limits.handshakesPerSecond, this.limits.handshakeBurst)
     this.#heartbeat = new Heartbeat(options.pingInterval)
-    this.#resolve = options.resolver ?? systemResolver
+    this.#dialler = new Dialler({
+      policy: this.#gate.policy,
+      resolve: options.resolver ?? systemResolver,
+      timeout: this.limits.dialTimeout,
+      signal: this.#aborted.signal,
+      ...(options.readMode === undefined ? {} : { readMode: options.readMode }),
+    })
+    this.#service = new SessionService({
+      policy: this.#gate.policy,
+      targets,
+      dialler: this.#dialler,
+      limits: this.limits,
+      resumeFor: options.resumeFor ?? PARAMETERS.resume_for,
+      events: this.#serviceEvents(),
+    })
   }
 
-  /** How many connections are being carried or dialled. */
+  #serviceEvents(): SessionServiceEvents {
+    const emit = (event: TunnelEvent) => this.#options.onEvent?.(event)
+    const about = ({ principal, from }: Owner, target: string) => ({ from, principal: principal.name, target })
+    return {
+      session: ({ principal, from }, what, detail) =>
+        emit({ type: 'session', from, principal: principal.name, what, detail }),
+      refused: ({ principal, from }, why) =>
+        emit({ type: 'session', from, principal: principal.name, what: 'refused', detail: why }),
+      opened: (owner, target) => emit({ type: 'opened', ...about(owner, target) }),
+      ended: (owner, target, outcome) => {
+        emit({ type: 'ended', ...about(owner, target), outcome: streamOutcome(outcome) })
+        this.#checkIdle()
+      },
+      failed: (owner, target, code, reason, detail) => {
+        emit({ type: 'failed', ...about(owner, target), code, reason, detail })
+        this.#checkIdle()
+      },
+    }
+  }
+
+  /** How many connections are being carried or dialled: in plain mode, and as streams of sessions. */
   get connections(): number {
-    return this.#live.size
+    return this.#live.size + this.#service.streams
+  }
+
+  /** Sessions, those that wait for a carrier included. */
+  get sessions(): number {
+    return this.#service.sessions.length
+  }
+
+  #checkIdle(): void {
+    if (this.connections === 0) this.#idle?.()
   }
 
   /** Takes an `upgrade` event; false, with nothing done, if the path is none of the tunnel's. */
@@ -127,7 +208,7 @@ export class Tunnel {
       this.#refused(request, verdict)
       respondRaw(socket, plainText(verdict.status, verdict.message, verdict.fields))
     } else {
-      void this.#carry(verdict, this.#accept(verdict, socket as Socket, head), peerOf(request))
+      this.#admit(verdict, socket as Socket, head, peerOf(request))
     }
     return true
   }
@@ -148,16 +229,19 @@ export class Tunnel {
   /** Refuses what is new, waits for what runs, and ends with close code 1001 what is left after `grace` milliseconds. */
   async drain(grace: number): Promise<void> {
     this.#draining = true
-    if (this.#live.size > 0) {
+    this.#service.goaway()
+    if (this.connections > 0) {
       const idle = new Promise<void>((resolve) => {
         this.#idle = resolve
       })
       if (!(await within(idle, grace))) {
         this.#aborted.abort(new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down'))
         for (const live of this.#live) live.shutDown()
+        this.#service.end('the server is shutting down')
         if (!(await within(idle, 2_000))) for (const live of this.#live) live.ws.destroy()
       }
     }
+    this.#service.end('the server is shutting down')
   }
 
   #verdict(request: IncomingMessage): Admitted | HttpRefusal | undefined {
@@ -203,27 +287,36 @@ export class Tunnel {
     this.#options.onEvent?.({ type: 'refused', from: peerOf(request), status, message })
   }
 
+  #admit(admitted: Admitted, socket: Socket, head: Buffer, from: string): void {
+    if (admitted.kind === 'plain') return void this.#carry(admitted, this.#accept(admitted, socket, head), from)
+    const ws = this.#accept(admitted, socket, head, PARAMETERS.max_message)
+    this.#service.accept(new WebSocketCarrier(ws), { principal: admitted.principal, from })
+    // The 101 and HELLO leave together.
+    ws.stream.uncork()
+  }
+
   /**
    * Answers 101 before the target is dialled: the client may send at once, and a browser can read a close code, but never an
    * HTTP status.
    */
-  #accept(admitted: Admitted, socket: Socket, head: Buffer): WebSocketStream {
+  #accept(admitted: Admitted, socket: Socket, head: Buffer, maxMessage?: number): WebSocketStream {
     socket.setNoDelay(true)
     const stream = SocketStream.from(socket, head, this.#options.readMode)
+    if (admitted.kind === 'session') stream.cork()
     stream.write(Buffer.from(formatAccept(admitted.key, admitted.protocol, sha1Base64)))
-    return new WebSocketStream(stream, { role: 'server' })
+    return new WebSocketStream(stream, { role: 'server', ...(maxMessage === undefined ? {} : { maxMessage }) })
   }
 
-  async #carry(admitted: Admitted, ws: WebSocketStream, from: string): Promise<void> {
+  async #carry(admitted: AdmittedPlain, ws: WebSocketStream, from: string): Promise<void> {
     const live = new Live(ws)
     this.#live.add(live)
     this.#heartbeat.watch(live.ws)
     const about = { from, principal: admitted.principal.name, target: admitted.name }
     try {
-      const target = await this.#dial(admitted)
+      const target = await this.#dialler.dial(admitted)
       this.#options.onEvent?.({ type: 'opened', ...about })
       const outcome = await live.bridge(target, admitted.name)
-      this.#options.onEvent?.({ type: 'ended', ...about, outcome })
+      this.#options.onEvent?.({ type: 'ended', ...about, outcome: plainOutcome(outcome) })
     } catch (error) {
       const { code, reason } = closeFor(error, admitted.name)
       this.#options.onEvent?.({ type: 'failed', ...about, code, reason, detail: messageOf(error) })
@@ -231,25 +324,8 @@ export class Tunnel {
     } finally {
       this.#heartbeat.forget(live.ws)
       this.#live.delete(live)
-      if (this.#live.size === 0) this.#idle?.()
+      this.#checkIdle()
     }
-  }
-
-  /** Resolves once, checks every address, dials only what was checked. */
-  async #dial({ target, named }: Admitted): Promise<SocketStream> {
-    const addresses = await this.#resolve(target.host)
-    const verdicts = addresses.map((address) =>
-      named ? { allowed: true, why: '' } : this.#gate.policy.checkAddress(target, address),
-    )
-    const allowed = addresses.filter((_, index) => verdicts[index]!.allowed)
-    if (allowed.length === 0)
-      throw new SluiceError('ERR_SLUICE_POLICY', verdicts[0]?.why ?? `${target.host} has no address`)
-    const readMode = this.#options.readMode
-    return dial(allowed, target.port, {
-      timeout: this.limits.dialTimeout,
-      signal: this.#aborted.signal,
-      ...(readMode === undefined ? {} : { readMode }),
-    })
   }
 }
 

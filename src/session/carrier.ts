@@ -33,6 +33,8 @@ export class Carrier {
   readonly #decoder: MessageDecoder
   /** Whether data may be sent on it. A dead one is kept for what still arrives. */
   alive = true
+  /** Whether the peer has proved that it is the session's: before that nothing is sent again on it. */
+  proven = true
   /** Whether its peer, or we, want no new streams on it. */
   leaving = false
   suspected = false

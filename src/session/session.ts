@@ -141,8 +141,13 @@ export class Session {
     return this.#nextCarrier++
   }
 
-  /** Adds a carrier whose HELLOs have been exchanged, and whose proofs hold. */
-  attach(number: number, sendMost: number, now: number): void {
+  /**
+   * Adds a carrier whose HELLOs have been exchanged.
+   *
+   * @param sendMost the longest message that the peer accepts on it
+   * @param proven whether the peer's proof holds already; before that only what is new is sent on it ({@link prove})
+   */
+  attach(number: number, sendMost: number, now: number, proven = true): void {
     const { own } = this.#core
     const options = {
       sendMost,
@@ -152,11 +157,21 @@ export class Session {
     }
     this.#core.now = now
     this.#nextCarrier = Math.max(this.#nextCarrier, number + 1)
-    this.#core.carriers.set(number, new Carrier(number, this.#incoming, options, now))
+    const carrier = new Carrier(number, this.#incoming, options, now)
+    carrier.proven = proven
+    this.#core.carriers.set(number, carrier)
     this.#waitingSince = undefined
     this.#forgetOldest()
     this.#requeueDead()
     this.#events.wake()
+  }
+
+  /** The peer's proof on this carrier holds: what dead carriers left may be sent again on it. */
+  prove(number: number): void {
+    const carrier = this.#core.carriers.get(number)
+    if (carrier === undefined) return
+    carrier.proven = true
+    this.#requeueDead()
   }
 
   #forgetOldest(): void {
@@ -214,7 +229,7 @@ export class Session {
   }
 
   #requeueDead(): void {
-    if (this.#core.alive().length === 0) return
+    if (!this.#core.alive().some(({ proven }) => proven)) return
     for (const carrier of this.#core.carriers.values()) if (!carrier.alive) this.#core.requeue(carrier)
   }
 
@@ -225,9 +240,8 @@ export class Session {
     const carrier = core.carriers.get(number)
     if (carrier === undefined || !carrier.alive) return
     carrier.alive = false
-    const others = core.alive().length
-    if (others > 0) core.requeue(carrier)
-    else this.#waitingSince = now
+    if (core.alive().length === 0) this.#waitingSince = now
+    this.#requeueDead()
     this.#events.wake()
   }
 

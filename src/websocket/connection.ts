@@ -14,7 +14,8 @@ export interface CloseInfo {
 
 /** What a connection tells its owner, in the order of the bytes, before `receive` returns. */
 export interface ConnectionEvents {
-  messageStart(opcode: MessageOpcode): void
+  /** @param declared the length of the message, if it is not fragmented */
+  messageStart(opcode: MessageOpcode, declared: number | undefined): void
   /** Part of a message, unmasked in place: valid as long as the bytes given to `receive` are. */
   payload(bytes: Uint8Array): void
   messageEnd(): void
@@ -61,7 +62,7 @@ export class Connection {
     this.#maskKey = options.role === 'client' ? options.maskKey : undefined
     this.#decoder = new FrameDecoder(
       {
-        messageStart: (opcode) => events.messageStart(opcode),
+        messageStart: (opcode, declared) => events.messageStart(opcode, declared),
         payload: (bytes) => events.payload(bytes),
         messageEnd: () => events.messageEnd(),
         control: (opcode, payload) => this.#control(opcode, payload),
@@ -119,6 +120,22 @@ export class Connection {
       )
     }
     return this.#frame(bytes, start, end, opcode, fin)
+  }
+
+  /**
+   * Writes only the header of a binary message, so that it ends before `end`, for a payload that is sent as it is.
+   *
+   * @returns where the header starts
+   * @throws SluiceError `ERR_SLUICE_MISUSE` after our Close frame, or where the payload would have to be masked
+   */
+  headerBefore(bytes: Uint8Array, end: number, payloadLength: number): number {
+    this.#mustBeOpen()
+    this.#maskKey?.(this.#key)
+    if (this.#key.some((byte) => byte !== 0)) {
+      throw new SluiceError('ERR_SLUICE_MISUSE', 'a payload that must be masked cannot be sent as it is')
+    }
+    const key = this.#maskKey === undefined ? undefined : this.#key
+    return writeHeaderBefore(bytes, end, Opcode.binary, true, payloadLength, key)
   }
 
   /** A whole data frame in memory of its own; `payload` is copied. For what is small or has no headroom. */

@@ -8,8 +8,12 @@ export type Role = 'client' | 'server'
 
 /** What the decoder tells, in the order of the bytes, before `decode` returns. */
 export interface FrameSink {
-  /** A data message begins; its first payload may follow at once, or never. */
-  messageStart(opcode: MessageOpcode): void
+  /**
+   * A data message begins; its first payload may follow at once, or never.
+   *
+   * @param declared its length, if its first frame is its only one
+   */
+  messageStart(opcode: MessageOpcode, declared: number | undefined): void
   /** The part of the message's payload that has arrived, unmasked: a view of the bytes given to `decode`. */
   payload(bytes: Uint8Array): void
   /** The message is whole. */
@@ -184,7 +188,7 @@ export class FrameDecoder {
     if (this.#messageLength > this.#maxMessage) throw this.#tooBig(`${this.#messageLength}`)
     if (this.#opcode !== Opcode.continuation) {
       this.#inMessage = true
-      this.#sink.messageStart(this.#opcode as MessageOpcode)
+      this.#sink.messageStart(this.#opcode as MessageOpcode, this.#fin ? length : undefined)
     }
   }
 

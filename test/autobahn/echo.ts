@@ -54,7 +54,7 @@ async function serveEchoes(): Promise<void> {
 
 async function runCases(port: string): Promise<void> {
   const url = parseServerUrl(`ws://127.0.0.1:${port}`)
-  const open = (path: string) => openWebSocket(url, path, {})
+  const open = async (path: string) => (await openWebSocket(url, path, {})).ws
   let count = 0
   await echo(await open('/getCaseCount'), (text) => {
     count = Number(text)

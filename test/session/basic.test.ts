@@ -3,29 +3,8 @@ import { describe, it } from 'node:test'
 import type { Stream } from '#src/session/index.js'
 import { Random } from '../helpers/random.js'
 import { Endpoint } from './endpoint.js'
-import { Pair, type PairOptions } from './pair.js'
-
-const TARGET = { kind: 'TCP', host: 'db', port: 5432 } as const
-
-/** A pair in which the server accepts every stream. */
-export function acceptingPair(options: PairOptions = {}): { pair: Pair; accepted: Endpoint[] } {
-  const pair = new Pair(options)
-  const accepted: Endpoint[] = []
-  pair.onOpened = (stream) => {
-    const endpoint = new Endpoint()
-    endpoint.stream = stream
-    accepted.push(endpoint)
-    stream.start(endpoint)
-    stream.accept('10.0.0.1:5432')
-  }
-  return { pair, accepted }
-}
-
-export function open(pair: Pair): Endpoint {
-  const endpoint = new Endpoint()
-  endpoint.stream = pair.client.open(TARGET, endpoint, pair.now) as Stream
-  return endpoint
-}
+import { Pair } from './pair.js'
+import { acceptingPair, open } from './accepting.js'
 
 describe('a session on one carrier', () => {
   it('opens a stream with its first data in one message, answered in one round trip', () => {

@@ -3,25 +3,28 @@ import {
   formatHostPort,
   formatServerUrl,
   formatTarget,
+  type HostPort,
   type LocalForward,
   parseDuration,
   parseLocalForward,
 } from '../../config/index.ts'
-import { messageOf, SluiceError, type SluiceErrorCode } from '../../errors/index.ts'
-import { type ForwardEvents, Heartbeat, PlainForward, type PlainTunnelOptions, probeServer } from '../../node/index.ts'
+import { messageOf, SluiceError } from '../../errors/index.ts'
+import type { ClientLink, ClientLinkEvents } from '../../link/index.ts'
+import {
+  clientLink,
+  FINAL_ERRORS,
+  Heartbeat,
+  lacksSessions,
+  PlainForward,
+  type PlainTunnelOptions,
+  probeServer,
+  SessionForward,
+} from '../../node/index.ts'
 import type { Finish } from '../exit-codes.ts'
 import { type ClientFlags, clientOptions, list, readClientFlags } from '../options.ts'
 import type { Report } from '../report.ts'
-import { onSignals, reportFor } from '../world.ts'
+import { onSignals, reportFor, type Stop } from '../world.ts'
 
-/** What no second try will mend: exit with the code. */
-const FINAL = new Set<SluiceErrorCode>([
-  'ERR_SLUICE_AUTH',
-  'ERR_SLUICE_TLS',
-  'ERR_SLUICE_POLICY',
-  'ERR_SLUICE_USAGE',
-  'ERR_SLUICE_CONFIG',
-])
 const FIRST_DELAY = 250
 const MOST_DELAY = 30_000
 
@@ -48,6 +51,20 @@ export function connectCommand(finish: Finish): Command {
 
 type ConnectFlags = ClientFlags & { local: string[]; retry: boolean }
 
+/** A local forward that is being listened on, in whichever mode. */
+interface Forward {
+  listen(): Promise<HostPort>
+  close(): void
+}
+
+interface Connecting {
+  readonly options: PlainTunnelOptions
+  readonly forwards: readonly LocalForward[]
+  readonly report: Report
+  readonly stop: Stop
+  readonly retry: boolean
+}
+
 async function runConnect(urlText: string, flags: ConnectFlags): Promise<number> {
   const report = reportFor(flags)
   const forwards = flags.local.map(parseLocalForward)
@@ -56,33 +73,88 @@ async function runConnect(urlText: string, flags: ConnectFlags): Promise<number>
     heartbeat: new Heartbeat(parseDuration(flags.pingInterval, '--ping-interval')),
   }
   const stop = onSignals()
+  const connecting = { options, forwards, report, stop, retry: flags.retry }
   try {
-    await firstContact(options, forwards, flags.retry, report, stop)
-    if (stop.received !== undefined) return stop.exitCode
-    const running = await listenAll(forwards, options, report)
-    await stop.promise
-    for (const forward of running) forward.close()
-    return stop.exitCode
+    const plain = flags.plain || options.template !== undefined
+    return await (plain ? runPlain(connecting) : runSession(connecting))
   } finally {
     stop.release()
   }
 }
 
-/** Tries until every target's way is open as far as can be told, or something fails that will not mend itself. */
-async function firstContact(
-  options: PlainTunnelOptions,
-  forwards: readonly LocalForward[],
-  retry: boolean,
-  report: Report,
-  stop: ReturnType<typeof onSignals>,
-): Promise<void> {
-  for (let attempt = 0; stop.received === undefined; attempt++) {
+async function runPlain(connecting: Connecting): Promise<number> {
+  const { options, forwards, stop, report } = connecting
+  await firstContact(connecting, async () => {
+    for (const { target } of forwards) await probeServer(options, target)
+  })
+  if (stop.received !== undefined) return stop.exitCode
+  const running = await listenAll(connecting, (forward) => new PlainForward(forward, options, plainEvents(report)))
+  await stop.promise
+  for (const forward of running) forward.close()
+  return stop.exitCode
+}
+
+async function runSession(connecting: Connecting): Promise<number> {
+  const { options, report, stop } = connecting
+  const over: { error?: SluiceError } = {}
+  let ended = () => {}
+  const end = new Promise<void>((resolve) => (ended = resolve))
+  const make = () => clientLink({ ...options, events: linkEvents(report, over, () => ended()) })
+  let link: ClientLink
+  try {
+    link = await firstContact(connecting, async () => {
+      const attempt = make()
+      await attempt.connect()
+      return attempt
+    })
+  } catch (error) {
+    if (!lacksSessions(error)) throw error
+    report.say(`the server has no sessions (${messageOf(error)}): each connection gets a WebSocket of its own`)
+    return runPlain(connecting)
+  }
+  if (link === undefined || stop.received !== undefined) return stop.exitCode
+  stop.onHangUp(() => link.retryNow())
+  const running = await listenAll(connecting, (forward) => new SessionForward(forward, link, sessionEvents(report)))
+  await Promise.race([stop.promise, end])
+  for (const forward of running) forward.close()
+  await Promise.race([link.close(), stop.again])
+  if (stop.received === undefined && over.error !== undefined) throw over.error
+  return stop.exitCode
+}
+
+function linkEvents(report: Report, over: { error?: SluiceError }, ended: () => void): ClientLinkEvents {
+  return {
+    lost: (why, left) =>
+      report.say(left > 0 ? `lost a WebSocket (${why}), ${left} left` : `connection lost (${why}): coming back`),
+    retrying: (why, delay) => report.say(`${why}; trying again in ${(delay / 1000).toFixed(1)} s`),
+    resumed: (after, resent) =>
+      report.say(`resumed after ${(after / 1000).toFixed(1)} s, ${formatBytes(resent)} sent again`),
+    ended: (error) => {
+      if (error !== undefined) over.error = error
+      ended()
+    },
+  }
+}
+
+function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`
+  return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+}
+
+/** Tries until the way is open, or something fails that will not mend itself. */
+async function firstContact<T>(
+  { options, report, stop, retry }: Connecting,
+  contact: () => Promise<T>,
+): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
     try {
-      for (const { target } of forwards) await probeServer(options, target)
+      const result = await contact()
       report.detail(`${formatServerUrl(options.url)} is there and lets us in`)
-      return
+      return result
     } catch (error) {
-      if (!retry || !(error instanceof SluiceError) || FINAL.has(error.code)) throw error
+      if (stop.received !== undefined) return undefined as T
+      const final = error instanceof SluiceError && (FINAL_ERRORS.has(error.code) || lacksSessions(error))
+      if (!retry || !(error instanceof SluiceError) || final) throw error
       const most = Math.min(MOST_DELAY, FIRST_DELAY * 2 ** attempt)
       const delay = most / 2 + Math.random() * (most / 2)
       report.say(`${messageOf(error)}; trying again in ${(delay / 1000).toFixed(1)} s`)
@@ -92,22 +164,15 @@ async function firstContact(
 }
 
 async function listenAll(
-  forwards: readonly LocalForward[],
-  options: PlainTunnelOptions,
-  report: Report,
-): Promise<PlainForward[]> {
-  const events: ForwardEvents = {
-    opened: (target) => report.detail(`${formatTarget(target)}: opened`),
-    finished: (target, { bytesUp, bytesDown }) =>
-      report.detail(`${formatTarget(target)}: ended, ${bytesUp} bytes up, ${bytesDown} down`),
-    failed: (target, error) => report.problem(prefixed(target, error)),
-  }
-  const running: PlainForward[] = []
+  { forwards, options, report }: Connecting,
+  make: (forward: LocalForward) => Forward,
+): Promise<Forward[]> {
+  const running: Forward[] = []
   for (const forward of forwards) {
-    const plain = new PlainForward(forward, options, events)
-    running.push(plain)
+    const one = make(forward)
+    running.push(one)
     try {
-      const bound = await plain.listen()
+      const bound = await one.listen()
       report.say(
         `listening on ${formatHostPort(bound)} for ${formatTarget(forward.target)} through ${formatServerUrl(options.url)}`,
       )
@@ -119,7 +184,28 @@ async function listenAll(
   return running
 }
 
-function prefixed(target: LocalForward['target'], error: SluiceError): SluiceError {
+type Target = LocalForward['target']
+
+function plainEvents(report: Report) {
+  return {
+    opened: (target: Target) => report.detail(`${formatTarget(target)}: opened`),
+    finished: (target: Target, { bytesUp, bytesDown }: { bytesUp: number; bytesDown: number }) =>
+      report.detail(`${formatTarget(target)}: ended, ${bytesUp} bytes up, ${bytesDown} down`),
+    failed: (target: Target, error: SluiceError) => report.problem(prefixed(target, error)),
+  }
+}
+
+function sessionEvents(report: Report) {
+  const { opened, finished, failed } = plainEvents(report)
+  return {
+    opened,
+    failed,
+    finished: (target: Target, { sent, received }: { sent: number; received: number }) =>
+      finished(target, { bytesUp: sent, bytesDown: received }),
+  }
+}
+
+function prefixed(target: Target, error: SluiceError): SluiceError {
   const facts = error.remedy === undefined ? {} : { remedy: error.remedy }
   return new SluiceError(error.code, `connection to ${formatTarget(target)}: ${error.message}`, facts)
 }

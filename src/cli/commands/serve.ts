@@ -258,11 +258,11 @@ function logEvent(report: Report, event: TunnelEvent): void {
     report.say(
       `${event.from} (${event.principal}): ${event.target} failed with ${event.code} ${event.reason}: ${event.detail}`,
     )
+  else if (event.type === 'session') report.detail(`${event.from} (${event.principal}): session ${event.what}${event.detail === '' ? '' : `: ${event.detail}`}`)
   else {
-    const { bytesUp, bytesDown, close, error, tcpError } = event.outcome
-    const why = (error ?? tcpError) === undefined ? '' : `: ${(tcpError ?? error)?.message}`
+    const { bytesUp, bytesDown, how } = event.outcome
     report.detail(
-      `${event.from} (${event.principal}): ${event.target} ended with ${close.code}, ${bytesUp} bytes up, ${bytesDown} down${why}`,
+      `${event.from} (${event.principal}): ${event.target} ended (${how}), ${bytesUp} bytes up, ${bytesDown} down`,
     )
   }
 }

@@ -1,6 +1,20 @@
 import { Command } from 'commander'
-import { parseDuration, parseHostPort, parseTarget } from '../../config/index.ts'
-import { failureOf, Heartbeat, plainConnection, StdioStream } from '../../node/index.ts'
+import { parseDuration, parseHostPort, parseTarget, type Target } from '../../config/index.ts'
+import type { SluiceError } from '../../errors/index.ts'
+import type { ClientLink } from '../../link/index.ts'
+import {
+  clientLink,
+  failureOf,
+  Heartbeat,
+  lacksSessions,
+  type PlainTunnelOptions,
+  plainConnection,
+  Splice,
+  type SpliceOutcome,
+  StdioStream,
+  spliceFailure,
+  wireTarget,
+} from '../../node/index.ts'
 import { ExitCode, exitCodeOf, type Finish } from '../exit-codes.ts'
 import { type ClientFlags, clientOptions, readClientFlags } from '../options.ts'
 import { reportFor } from '../world.ts'
@@ -25,8 +39,33 @@ async function runStdio(urlText: string, targetText: string, flags: ClientFlags)
     // What is still typed after the far end is over has nowhere to go.
     lingerTimeout: 0,
   }
-  const failure = failureOf(await plainConnection(new StdioStream(), target, options), target)
+  const failure = await carry(target, options, flags.plain === true || options.template !== undefined)
   if (failure === undefined) return ExitCode.ok
   report.problem(failure)
   return exitCodeOf(failure)
+}
+
+async function carry(target: Target, options: PlainTunnelOptions, plain: boolean): Promise<SluiceError | undefined> {
+  if (!plain) {
+    const link = clientLink(options)
+    try {
+      await link.connect()
+      return await carryStream(link, target)
+    } catch (error) {
+      if (!lacksSessions(error)) throw error
+    }
+  }
+  return failureOf(await plainConnection(new StdioStream(), target, options), target)
+}
+
+async function carryStream(link: ClientLink, target: Target): Promise<SluiceError | undefined> {
+  const local = new StdioStream()
+  const outcome = await new Promise<SpliceOutcome>((resolve) => {
+    const splice = new Splice(local, link, resolve)
+    const stream = link.open(wireTarget(target), splice)
+    splice.endLocalWithStream = true
+    splice.start(stream)
+  })
+  await link.close()
+  return spliceFailure(outcome, target)
 }

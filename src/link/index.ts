@@ -1,0 +1,7 @@
+/** Sessions on carriers: the pump, the client that comes back, and the server that lets it. Knows no host, only interfaces. */
+export { type BackoffOptions, backoff, DEFAULT_BACKOFF } from './backoff.ts'
+export type { Carrier, CarrierEvents } from './carrier.ts'
+export { type AbortSignalLike, ClientLink, type ClientLinkEvents, type ClientLinkOptions } from './client.ts'
+export type { Host } from './host.ts'
+export { Pump } from './pump.ts'
+export { ServerLink, type ServerLinkEvents, type ServerLinkOptions, type ServerSession, type SyncHost } from './server.ts'

@@ -1,0 +1,118 @@
+import type { Session } from '../session/index.ts'
+import type { Carrier } from './carrier.ts'
+import type { Host } from './host.ts'
+
+/** Binds a session to its carriers and to a host: feeds it, sends what it has to say, and wakes it at its deadlines. */
+export class Pump {
+  readonly session: Session
+  readonly #host: Host
+  readonly #carriers = new Map<number, Carrier>()
+  readonly #onLost: (carrier: number, why: string) => void
+  #flushing = false
+  #deferred = false
+  #timerAt = Number.POSITIVE_INFINITY
+  #cancelTimer: () => void = () => {}
+  readonly #flushLater = (): void => {
+    this.#deferred = false
+    this.flush()
+  }
+
+  /** @param onLost a carrier is gone, and the session knows */
+  constructor(session: Session, host: Host, onLost: (carrier: number, why: string) => void) {
+    this.session = session
+    this.#host = host
+    this.#onLost = onLost
+  }
+
+  /** For the session's `wake`: sends soon. */
+  wake(): void {
+    if (this.#deferred || this.#flushing) return
+    this.#deferred = true
+    this.#host.defer(this.#flushLater)
+  }
+
+  /** Tells the session the time, before it is used outside of the pump. */
+  touch(): void {
+    this.session.now = this.#host.now()
+  }
+
+  /** Takes a carrier on which HELLOs have been exchanged; the session has it by this number. */
+  add(number: number, carrier: Carrier): void {
+    this.#carriers.set(number, carrier)
+  }
+
+  begin(number: number, declared: number | undefined): void {
+    this.session.begin(number, declared, this.#host.now())
+  }
+
+  part(number: number, bytes: Uint8Array, memory: Parameters<Session['push']>[2]): void {
+    this.session.push(number, bytes, memory, this.#host.now())
+  }
+
+  end(number: number): void {
+    this.session.end(number, this.#host.now())
+    // Deadlines may have come nearer although there is nothing to send.
+    this.wake()
+  }
+
+  lost(number: number, why: string): void {
+    if (!this.#carriers.delete(number) || !this.session.carriers.includes(number)) return
+    this.session.lost(number, this.#host.now())
+    this.#onLost(number, why)
+  }
+
+  /** The session gave a carrier up. */
+  gaveUp(number: number, why: string): void {
+    const carrier = this.#carriers.get(number)
+    if (!this.#carriers.delete(number)) return
+    carrier?.destroy()
+    this.#onLost(number, why)
+  }
+
+  /** Ends a carrier in good order: what was sent on it leaves first. */
+  retire(number: number): void {
+    this.#carriers.get(number)?.close()
+  }
+
+  /** Sends all that the session has to say now. */
+  flush(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    let corked: Carrier | undefined
+    const now = this.#host.now()
+    for (let out = this.session.transmit(now); out !== undefined; out = this.session.transmit(now)) {
+      const carrier = this.#carriers.get(out.carrier)
+      if (carrier !== corked) {
+        corked?.uncork()
+        corked = carrier
+        corked?.cork()
+      }
+      carrier?.send(out.head, out.headLength, out.body, out.memory, out.inPlace)
+    }
+    corked?.uncork()
+    this.#flushing = false
+    if (this.session.over) this.#end()
+    else this.#arm()
+  }
+
+  #arm(): void {
+    const deadline = this.session.deadline() ?? Number.POSITIVE_INFINITY
+    // A timer that fires early does no harm, so only an earlier deadline needs a new one.
+    if (deadline >= this.#timerAt) return
+    this.#cancelTimer()
+    this.#timerAt = deadline
+    this.#cancelTimer = this.#host.after(Math.max(0, deadline - this.#host.now()), () => {
+      this.#timerAt = Number.POSITIVE_INFINITY
+      this.session.advance(this.#host.now())
+      this.flush()
+    })
+  }
+
+  /** After CLOSE: the carriers end. */
+  #end(): void {
+    this.#cancelTimer()
+    this.#timerAt = Number.POSITIVE_INFINITY
+    for (const carrier of this.#carriers.values()) carrier.close()
+    this.#carriers.clear()
+  }
+}

@@ -1,0 +1,70 @@
+import { SluiceError, type SluiceErrorCode } from '../errors/index.ts'
+import { ClientLink, type ClientLinkEvents } from '../link/index.ts'
+import type { SessionOptions } from '../session/index.ts'
+import { Feature, type Parameters, withDefaults } from '../wire/index.ts'
+import type { ServerUrl } from '../config/index.ts'
+import { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
+import { nodeHost } from './host.ts'
+import { type OpenOptions, openWebSocket } from './open.ts'
+
+export interface TunnelClientOptions extends OpenOptions {
+  readonly url: ServerUrl
+  readonly events?: ClientLinkEvents
+  readonly session?: Pick<SessionOptions, 'pool' | 'replayBudget' | 'liveness'>
+}
+
+/** What both ends say of themselves in HELLO. */
+export const PARAMETERS: Parameters = withDefaults({
+  max_message: 512 * 1024,
+  initial_credit: 64 * 1024,
+  max_streams: 2048,
+  ack_bytes: 64 * 1024,
+  ack_delay: 25,
+  resume_for: 300_000,
+  max_carriers: 8,
+  max_datagram: 65_535,
+  features: (1 << Feature.datagram) | (1 << Feature.listen) | (1 << Feature.unix),
+})
+
+/** A server that answers in one of these ways is not asked for a session again: it may know plain mode (design of §2). */
+const NO_SESSION = new Set([101, 400, 404, 426])
+
+/** Whether an error says that the server has no sessions, so that plain mode may be tried. */
+export function lacksSessions(error: unknown): boolean {
+  return error instanceof SluiceError && error.status !== undefined && NO_SESSION.has(error.status)
+}
+
+/** A link over WebSockets to a sluice server. */
+export function clientLink(options: TunnelClientOptions): ClientLink {
+  return new ClientLink({
+    host: nodeHost,
+    parameters: PARAMETERS,
+    ...(options.events === undefined ? {} : { events: options.events }),
+    ...(options.session === undefined ? {} : { session: options.session }),
+    open: async (route, signal) => {
+      const controller = new AbortController()
+      signal.onAbort(() => controller.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down')))
+      const query = route ? `?route=${route}` : ''
+      const { ws, protocol } = await openWebSocket(options.url, `${options.url.prefix}/${query}`, {
+        ...options,
+        protocols: [SESSION_PROTOCOL],
+        signal: controller.signal,
+      })
+      if (protocol === SESSION_PROTOCOL) return new WebSocketCarrier(ws)
+      ws.destroy()
+      throw new SluiceError('ERR_SLUICE_REFUSED', 'the server answered the WebSocket handshake, but has no sluice.1', {
+        status: 101,
+        remedy: 'For a server that is not sluice, give --plain, and --url-template if it wants a path of its own.',
+      })
+    },
+  })
+}
+
+/** Errors that a second try will not mend. */
+export const FINAL_ERRORS: ReadonlySet<SluiceErrorCode> = new Set<SluiceErrorCode>([
+  'ERR_SLUICE_AUTH',
+  'ERR_SLUICE_TLS',
+  'ERR_SLUICE_POLICY',
+  'ERR_SLUICE_USAGE',
+  'ERR_SLUICE_CONFIG',
+])
