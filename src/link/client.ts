@@ -155,6 +155,11 @@ export class ClientLink {
     else stream.refuse(1, 'there is no such listener')
   }
 
+  /** Whether streams can be opened. */
+  get ready(): boolean {
+    return this.#session !== undefined && !this.#session.over
+  }
+
   /** The session, once there is one. */
   get session(): Session | undefined {
     return this.#session

@@ -25,6 +25,7 @@ export {
 } from './session-forward.ts'
 export { HEADROOM, LARGE_SLAB, Slab, SlabPool, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
 export { SocketStream } from './socket.ts'
+export { SessionTunnel, type SessionTunnelEvents } from './session-tunnel.ts'
 export { Splice, type SpliceError, type SpliceOutcome } from './splice.ts'
 export { StdioStream } from './stdio.ts'
 export { checkPeer, parsePin, pinOf, type TlsTrust } from './tls.ts'

@@ -1,9 +1,9 @@
 import { formatTarget, type HostPort, type LocalForward, type Target } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
-import type { ClientLink } from '../link/index.ts'
 import { OPEN_ERRORS, OpenError, ResetCode, type Target as WireTarget } from '../wire/index.ts'
 import type { ReadMode } from './adopt.ts'
 import { LocalListener } from './local-listener.ts'
+import type { SessionTunnel } from './session-tunnel.ts'
 import type { SocketStream } from './socket.ts'
 import { Splice, type SpliceOutcome } from './splice.ts'
 
@@ -19,17 +19,17 @@ export function wireTarget(target: Target): WireTarget {
   return 'named' in target ? { kind: 'NAMED', name: target.named } : { kind: 'TCP', ...target }
 }
 
-/** A local listener whose connections go to one target, each as a stream of one session. */
+/** A local listener whose connections go to one target, each as a stream of the tunnel's session. */
 export class SessionForward {
   readonly #forward: LocalForward
-  readonly #link: ClientLink
+  readonly #tunnel: SessionTunnel
   readonly #events: SessionForwardEvents
   readonly #listener: LocalListener
   readonly #live = new Set<Splice>()
 
-  constructor(forward: LocalForward, link: ClientLink, events: SessionForwardEvents, readMode?: ReadMode) {
+  constructor(forward: LocalForward, tunnel: SessionTunnel, events: SessionForwardEvents, readMode?: ReadMode) {
     this.#forward = forward
-    this.#link = link
+    this.#tunnel = tunnel
     this.#events = events
     // A turn of the loop later what the program sent at once has been read, and travels with OPEN.
     this.#listener = new LocalListener(forward.bind, (local) => setImmediate(() => this.#carry(local)), readMode)
@@ -53,7 +53,13 @@ export class SessionForward {
 
   #carry(local: SocketStream): void {
     const { target } = this.#forward
-    const splice = new Splice(local, this.#link, (outcome) => {
+    const { link } = this.#tunnel
+    if (link === undefined) {
+      local.reset()
+      this.#events.failed(target, new SluiceError('ERR_SLUICE_GONE', 'there is no session with the server at present'))
+      return
+    }
+    const splice = new Splice(local, link, (outcome) => {
       this.#live.delete(splice)
       const failure = spliceFailure(outcome, target)
       if (failure === undefined) this.#events.finished?.(target, outcome)
@@ -61,7 +67,7 @@ export class SessionForward {
     })
     this.#live.add(splice)
     splice.onOpened = () => this.#events.opened?.(target)
-    const stream = this.#link.open(wireTarget(target), splice)
+    const stream = link.open(wireTarget(target), splice)
     splice.start(stream)
   }
 }

@@ -26,7 +26,7 @@ export const DEFAULT_LIMITS: Limits = {
   handshakeTimeout: 10_000,
   connections: 10_000,
   sockets: 12_000,
-  streams: 2048,
+  streams: 8192,
   windowBytes: 512 * 1024 * 1024,
   replayBytes: 64 * 1024 * 1024,
   handshakesPerSecond: 1_000,

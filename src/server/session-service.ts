@@ -38,6 +38,7 @@ export class SessionService {
   readonly #options: SessionServiceOptions
   readonly #link: ServerLink<Owner>
   #streams = 0
+  #leaving = false
 
   constructor(options: SessionServiceOptions) {
     this.#options = options
@@ -104,6 +105,7 @@ export class SessionService {
   /** @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_USAGE` */
   #ask({ target, frame }: Stream): Asked {
     const { policy, targets } = this.#options
+    if (this.#leaving) throw new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down')
     if (frame === 'OPEN' && target.kind === 'TCP') {
       const asked = { host: parseHost(target.host, 'host'), port: target.port }
       const verdict = policy.checkTarget(asked)
@@ -123,8 +125,9 @@ export class SessionService {
 
   /** Tells every session that no new streams are taken. */
   goaway(): void {
+    this.#leaving = true
     for (const { session, pump } of this.#link.sessions) {
-      session.goaway(0)
+      session.goaway()
       pump.flush()
     }
   }

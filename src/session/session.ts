@@ -348,9 +348,9 @@ export class Session {
 
   // --- the end ---
 
-  /** Wants no new streams of the peer: those that it opens from now on are refused unopened. */
-  goaway(limit: number): void {
-    this.#core.goawayDue = limit
+  /** Wants no new streams of the peer: it is told which ids are too late. Those that come all the same are to be refused. */
+  goaway(): void {
+    this.#core.goawayDue = this.#core.streams.nextPeerId
     this.#core.wake()
   }
 

@@ -22,6 +22,8 @@ export class Streams {
   readonly #ownParity: 0 | 1
   readonly #seen: SeenIds
   #nextId: number
+  /** Above all ids that the peer has opened so far. */
+  nextPeerId: number
   /** How many streams we may open in all, and how many the peer may. */
   mayOpen: number
   allowed: number
@@ -36,6 +38,7 @@ export class Streams {
     this.#peerCredit = peer.initialCredit
     this.#ownParity = role === 'client' ? 0 : 1
     this.#nextId = this.#ownParity
+    this.nextPeerId = 1 - this.#ownParity
     this.#seen = new SeenIds(1 - this.#ownParity)
     this.mayOpen = peer.maxStreams
     this.allowed = own.maxStreams
@@ -80,6 +83,7 @@ export class Streams {
       throw new Violation(CloseReason.STREAM_LIMIT, `${frame}: stream ${id} is number ${index + 1} (allowed: ${this.allowed})`)
     }
     this.#seen.add(id)
+    this.nextPeerId = Math.max(this.nextPeerId, id + 2)
     return { stream: this.#make(id, false, frame, target), fresh: true }
   }
 

@@ -123,7 +123,7 @@ describe('bounds', { skip: linux }, () => {
 
   it(`${IDLE} idle connections cost at most 40 KiB each, client and server together`, async (t) => {
     await withServer(echo, async (server, target) => {
-      const tunnel = await connect(server.url, `127.0.0.1:${target.port}`, [], ENV)
+      const tunnel = await connect(server.url, `127.0.0.1:${target.port}`, ['--plain'], ENV)
       const openAll = async (count: number) => {
         const made: net.Socket[] = []
         for (let i = 0; i < count; i += 50) {

@@ -9,9 +9,8 @@ import {
   parseLocalForward,
 } from '../../config/index.ts'
 import { messageOf, SluiceError } from '../../errors/index.ts'
-import type { ClientLink, ClientLinkEvents } from '../../link/index.ts'
+import type { ClientLinkEvents } from '../../link/index.ts'
 import {
-  clientLink,
   FINAL_ERRORS,
   Heartbeat,
   lacksSessions,
@@ -19,6 +18,8 @@ import {
   type PlainTunnelOptions,
   probeServer,
   SessionForward,
+  SessionTunnel,
+  type SessionTunnelEvents,
 } from '../../node/index.ts'
 import type { Finish } from '../exit-codes.ts'
 import { type ClientFlags, clientOptions, list, readClientFlags } from '../options.ts'
@@ -95,44 +96,56 @@ async function runPlain(connecting: Connecting): Promise<number> {
 }
 
 async function runSession(connecting: Connecting): Promise<number> {
-  const { options, report, stop } = connecting
-  const over: { error?: SluiceError } = {}
-  let ended = () => {}
-  const end = new Promise<void>((resolve) => (ended = resolve))
-  const make = () => clientLink({ ...options, events: linkEvents(report, over, () => ended()) })
-  let link: ClientLink
+  const { options, report, stop, forwards } = connecting
+  let fail: (error: SluiceError) => void = () => {}
+  const failed = new Promise<SluiceError>((resolve) => (fail = resolve))
+  const tunnel = new SessionTunnel({ ...options, events: linkEvents(report) }, tunnelEvents(report, (error) => fail(error)))
   try {
-    link = await firstContact(connecting, async () => {
-      const attempt = make()
-      await attempt.connect()
-      return attempt
-    })
+    await firstContact(connecting, () => tunnel.connect())
   } catch (error) {
     if (!lacksSessions(error)) throw error
     report.say(`the server has no sessions (${messageOf(error)}): each connection gets a WebSocket of its own`)
     return runPlain(connecting)
   }
-  if (link === undefined || stop.received !== undefined) return stop.exitCode
-  stop.onHangUp(() => link.retryNow())
-  const running = await listenAll(connecting, (forward) => new SessionForward(forward, link, sessionEvents(report)))
-  await Promise.race([stop.promise, end])
+  if (stop.received === undefined) await Promise.race([askPolicy(forwards, options), stop.promise])
+  if (stop.received !== undefined) return stop.exitCode
+  stop.onHangUp(() => tunnel.retryNow())
+  const running = await listenAll(connecting, (forward) => new SessionForward(forward, tunnel, sessionEvents(report)))
+  const failure = await Promise.race([stop.promise, failed])
   for (const forward of running) forward.close()
-  await Promise.race([link.close(), stop.again])
-  if (stop.received === undefined && over.error !== undefined) throw over.error
+  await Promise.race([tunnel.close(), stop.again])
+  if (failure !== undefined) throw failure
   return stop.exitCode
 }
 
-function linkEvents(report: Report, over: { error?: SluiceError }, ended: () => void): ClientLinkEvents {
+/** Whether the server would let us to these targets, as far as it can tell without resolving names: better known now than at the first use. */
+async function askPolicy(forwards: readonly LocalForward[], options: PlainTunnelOptions): Promise<void> {
+  for (const { target } of forwards) {
+    try {
+      await probeServer(options, target)
+    } catch (error) {
+      if (error instanceof SluiceError && error.code === 'ERR_SLUICE_POLICY') throw error
+      // Whatever else is said of plain mode does not matter to a session.
+    }
+  }
+}
+
+function tunnelEvents(report: Report, fail: (error: SluiceError) => void): SessionTunnelEvents {
+  return {
+    gone: (error) => report.say(`${messageOf(error)}; its connections are reset, and a new session is begun`),
+    retrying: (error, delay) => report.say(`${messageOf(error)}; trying again in ${(delay / 1000).toFixed(1)} s`),
+    renewed: () => report.say('a new session is there'),
+    failed: fail,
+  }
+}
+
+function linkEvents(report: Report): ClientLinkEvents {
   return {
     lost: (why, left) =>
       report.say(left > 0 ? `lost a WebSocket (${why}), ${left} left` : `connection lost (${why}): coming back`),
     retrying: (why, delay) => report.say(`${why}; trying again in ${(delay / 1000).toFixed(1)} s`),
     resumed: (after, resent) =>
       report.say(`resumed after ${(after / 1000).toFixed(1)} s, ${formatBytes(resent)} sent again`),
-    ended: (error) => {
-      if (error !== undefined) over.error = error
-      ended()
-    },
   }
 }
 
