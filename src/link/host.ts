@@ -2,9 +2,11 @@
 export interface Host {
   /** Milliseconds of a clock that only goes forward. */
   now(): number
-  /** Runs a function soon, after what is ready to be read has been read. */
+  /** Runs a function as soon as what runs now is done. */
+  soon(act: () => void): void
+  /** Runs a function a little later, after what is ready to be read has been read. */
   defer(act: () => void): void
-  /** Runs a function after a time; it does not keep a process alive. Returns what cancels it. */
+  /** Runs a function after a time, and keeps the process alive for it. Returns what cancels it. */
   after(milliseconds: number, act: () => void): () => void
   /** From 0 up to 1. */
   random(): number

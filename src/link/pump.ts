@@ -2,6 +2,11 @@ import type { Session } from '../session/index.ts'
 import type { Carrier } from './carrier.ts'
 import type { Host } from './host.ts'
 
+/** A timer that is due within this time, in milliseconds, is early enough for the ACK of a message that came now. */
+const SOON = 2
+/** Flushes that follow each other faster than this are put together: there is more to come in the same turn of the loop. */
+const BUSY = 0.2
+
 /** Binds a session to its carriers and to a host: feeds it, sends what it has to say, and wakes it at its deadlines. */
 export class Pump {
   readonly session: Session
@@ -10,6 +15,7 @@ export class Pump {
   readonly #onLost: (carrier: number, why: string) => void
   #flushing = false
   #deferred = false
+  #flushedAt = 0
   #timerAt = Number.POSITIVE_INFINITY
   #cancelTimer: () => void = () => {}
   readonly #flushLater = (): void => {
@@ -28,7 +34,9 @@ export class Pump {
   wake(): void {
     if (this.#deferred || this.#flushing) return
     this.#deferred = true
-    this.#host.defer(this.#flushLater)
+    // Alone, what is to be sent leaves at once; in a crowd it waits for the rest of the turn, and they share one write.
+    if (this.#host.now() - this.#flushedAt > BUSY) this.#host.soon(this.#flushLater)
+    else this.#host.defer(this.#flushLater)
   }
 
   /** Tells the session the time, before it is used outside of the pump. */
@@ -50,9 +58,10 @@ export class Pump {
   }
 
   end(number: number): void {
-    this.session.end(number, this.#host.now())
-    // Deadlines may have come nearer although there is nothing to send.
-    this.wake()
+    const now = this.#host.now()
+    this.session.end(number, now)
+    // An ACK may be owed now. The timer that is set is early enough for most.
+    if (this.#timerAt > now + SOON && !this.#deferred) this.#arm()
   }
 
   lost(number: number, why: string): void {
@@ -91,6 +100,7 @@ export class Pump {
     }
     corked?.uncork()
     this.#flushing = false
+    this.#flushedAt = this.#host.now()
     if (this.session.over) this.#end()
     else this.#arm()
   }

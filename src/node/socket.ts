@@ -23,6 +23,7 @@ export class SocketStream implements ByteStream {
   readonly #pending: Release[] = []
   #firstPending = 0
   #wasHigh = false
+  #endWhenWritten = false
   #early: Buffer | undefined
   #error: Error | undefined
   #closed = false
@@ -101,7 +102,7 @@ export class SocketStream implements ByteStream {
   }
 
   write(bytes: Buffer, memory?: Holdable): void {
-    if (this.#closed || this.#socket.destroyed) return
+    if (this.#closed || this.#socket.destroyed || this.#endWhenWritten) return
     memory?.hold()
     this.#pending.push(memory)
     this.#socket.write(bytes, this.#written)
@@ -119,12 +120,16 @@ export class SocketStream implements ByteStream {
     if (this.#socket.writableLength === 0) this.#releaseAll()
   }
 
+  /** Ends only when all has left: while libuv waits to shut a socket down it can be neither reset nor closed. */
   end(): void {
-    if (!this.#socket.destroyed) this.#socket.end()
+    if (this.#socket.destroyed) return
+    if (this.#socket.writableLength > 0) this.#endWhenWritten = true
+    else this.#socket.end()
   }
 
   reset(): void {
-    if (this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB) this.#socket.destroy()
+    const shutting = this.#socket.writableEnded && !this.#socket.writableFinished
+    if (shutting || this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB) this.#socket.destroy()
     else this.#socket.resetAndDestroy()
   }
 
@@ -198,6 +203,10 @@ export class SocketStream implements ByteStream {
       this.#firstPending = 0
     }
     slab?.release()
+    if (this.#endWhenWritten && this.#socket.writableLength === 0) {
+      this.#endWhenWritten = false
+      this.#socket.end()
+    }
     this.#events?.written?.()
     if (this.#wasHigh && this.backlog <= LOW_MARK) {
       this.#wasHigh = false

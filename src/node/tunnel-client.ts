@@ -18,7 +18,7 @@ export const PARAMETERS: Parameters = withDefaults({
   max_message: 512 * 1024,
   initial_credit: 64 * 1024,
   max_streams: 8192,
-  ack_bytes: 64 * 1024,
+  ack_bytes: 1024 * 1024,
   ack_delay: 25,
   resume_for: 300_000,
   max_carriers: 8,

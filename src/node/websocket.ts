@@ -24,6 +24,7 @@ const PONG_MARK = 64 * 1024
 const MERGE_BELOW = 16 * 1024
 /** A body up to this size is copied behind its header: cheaper than a second buffer to write. */
 const COPY_BELOW = 4 * 1024
+const NOTHING = new Uint8Array(0)
 
 /** What a {@link WebSocketStream} tells its owner. */
 export interface WebSocketEvents {
@@ -176,16 +177,15 @@ export class WebSocketStream {
     this.stream.uncork()
   }
 
-  #sendCopy(head: Uint8Array, headLength: number, body: Uint8Array | undefined): void {
-    const length = headLength + (body?.length ?? 0)
-    const start = this.#connection.headerLength(length)
-    const size = start + length
-    const slab = size > LARGE_SLAB / 4 && size <= LARGE_SLAB ? sharedPool.acquire(LARGE_SLAB) : undefined
-    const bytes = slab?.bytes ?? Buffer.allocUnsafe(size)
-    for (let i = 0; i < headLength; i++) bytes[start + i] = head[i]!
-    if (body !== undefined) bytes.set(body, start + headLength)
-    this.#connection.frameInPlace(bytes, start, size)
-    this.stream.write(size === bytes.length ? bytes : bytes.subarray(0, size), slab)
+  #sendCopy(head: Uint8Array, headLength: number, body: Uint8Array = NOTHING): void {
+    const room = this.#connection.headerLength(headLength + body.length) + headLength
+    // The copy is fastest where both lie alike in words of eight bytes.
+    const bodyAt = room + ((body.byteOffset - room) & 7)
+    const end = bodyAt + body.length
+    const slab = end > LARGE_SLAB / 4 && end <= LARGE_SLAB ? sharedPool.acquire(LARGE_SLAB) : undefined
+    const bytes = slab?.bytes ?? Buffer.allocUnsafe(end)
+    const from = this.#connection.frameCopy(bytes, bodyAt, head, headLength, body)
+    this.stream.write(bytes.subarray(from, end), slab)
     slab?.release()
   }
 

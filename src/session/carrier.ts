@@ -21,6 +21,10 @@ export interface CarrierOptions {
   readonly ackDelay: number
 }
 
+/** So many bytes are acknowledged after so many milliseconds, though the HELLO allows for more of both. */
+const SOME = 64 * 1024
+const SOME_DELAY = 2
+
 /** Frames whose arrival starts no ACK (spec §8). */
 const QUIET = new Set<Frame['type']>(['ACK', 'PING', 'PONG', 'DATAGRAM'])
 
@@ -43,6 +47,8 @@ export class Carrier {
   #receivedAcked = 0
   #owed = 0
   #owedSince: number | undefined
+  /** ACKs of much are sent sooner than they must be: the peer's window opens with them. */
+  #ackAt = Number.POSITIVE_INFINITY
   #lastProcessedAt = 0
   heardAt: number
   /** When a PING that is not answered yet was sent. */
@@ -94,16 +100,20 @@ export class Carrier {
     if (this.#quiet) return
     this.#owed += this.#decoder.length
     this.#owedSince ??= now
+    if (this.#owed >= this.options.ackBytes) this.#ackAt = now
+    else {
+      const wait = this.#owed >= SOME ? Math.min(SOME_DELAY, this.options.ackDelay) : this.options.ackDelay
+      this.#ackAt = this.#owedSince + wait
+    }
   }
 
-  /** When an ACK is due at the latest; undefined if none is owed. */
+  /** When an ACK is due; undefined if none is owed. */
   get ackDeadline(): number | undefined {
-    return this.#owedSince === undefined ? undefined : this.#owedSince + this.options.ackDelay
+    return this.#owedSince === undefined ? undefined : this.#ackAt
   }
 
   ackDue(now: number): boolean {
-    if (this.#owedSince === undefined) return false
-    return this.#owed >= this.options.ackBytes || now >= this.#owedSince + this.options.ackDelay
+    return this.#owedSince !== undefined && now >= this.#ackAt
   }
 
   /** The ACK of what has been processed; after it nothing is owed. */

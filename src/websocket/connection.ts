@@ -2,7 +2,7 @@ import { SluiceError } from '../errors/index.ts'
 import { CloseCode, decodeClose, encodeClose } from './close.ts'
 import { FrameDecoder, type Role } from './decoder.ts'
 import { headerLength, writeHeaderBefore } from './header.ts'
-import { applyMask } from './mask.ts'
+import { applyMask, copyMasked } from './mask.ts'
 import { type FrameOpcode, type MessageOpcode, Opcode } from './opcode.ts'
 
 /** How a WebSocket ended (RFC 6455 §7.1.5, §7.1.6). */
@@ -136,6 +136,27 @@ export class Connection {
     }
     const key = this.#maskKey === undefined ? undefined : this.#key
     return writeHeaderBefore(bytes, end, Opcode.binary, true, payloadLength, key)
+  }
+
+  /**
+   * Makes a binary frame of two parts in other memory, masked as it is copied: the body is left as it is.
+   *
+   * @param bodyAt where the body is to start in `target`; the head and the frame header go before it
+   * @returns where the frame starts; it ends at `bodyAt + body.length`
+   */
+  frameCopy(target: Uint8Array, bodyAt: number, head: Uint8Array, headLength: number, body: Uint8Array): number {
+    this.#mustBeOpen()
+    const headAt = bodyAt - headLength
+    const length = headLength + body.length
+    for (let i = 0; i < headLength; i++) target[headAt + i] = head[i]!
+    if (this.#maskKey === undefined) {
+      target.set(body, bodyAt)
+      return writeHeaderBefore(target, headAt, Opcode.binary, true, length, undefined)
+    }
+    this.#maskKey(this.#key)
+    applyMask(target.subarray(headAt, bodyAt), this.#key)
+    copyMasked(body, target, bodyAt, this.#key, headLength)
+    return writeHeaderBefore(target, headAt, Opcode.binary, true, length, this.#key)
   }
 
   /** A whole data frame in memory of its own; `payload` is copied. For what is small or has no headroom. */

@@ -30,7 +30,7 @@ export {
   type ResponseHead,
   ResponseHeadParser,
 } from './http.ts'
-export { applyMask } from './mask.ts'
+export { applyMask, copyMasked } from './mask.ts'
 export { MessageAssembler } from './messages.ts'
 export { type FrameOpcode, MAX_CONTROL_PAYLOAD, MAX_HEADER, type MessageOpcode, Opcode } from './opcode.ts'
 export { Utf8Validator } from './utf8.ts'

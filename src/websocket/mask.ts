@@ -68,3 +68,35 @@ function maskWords(words: BigInt64Array, pattern: bigint): void {
   }
   for (; i < words.length; i++) words[i]! ^= pattern
 }
+
+/**
+ * Copies while masking: one pass over memory instead of two. The payload of a frame starts at `to` in `target`.
+ *
+ * @param phase how many bytes of this frame's payload came before, modulo 4
+ */
+export function copyMasked(
+  source: Uint8Array,
+  target: Uint8Array,
+  to: number,
+  key: Uint8Array,
+  phase = 0,
+): void {
+  const from = source.byteOffset
+  const into = target.byteOffset + to
+  const length = source.length
+  // Whole words only where both sides are aligned alike.
+  if (length < WORTH_A_VIEW || ((from ^ into) & 7) !== 0) {
+    target.set(source, to)
+    applyMask(target.subarray(to, to + length), key, phase)
+    return
+  }
+  const head = -from & 7
+  for (let i = 0; i < head; i++) target[to + i] = source[i]! ^ key[(phase + i) & 3]!
+  const words = (length - head) >>> 3
+  for (let i = 0; i < 8; i++) patternBytes[i] = key[(phase + head + i) & 3]!
+  const a = new BigInt64Array(source.buffer, from + head, words)
+  const b = new BigInt64Array(target.buffer, into + head, words)
+  const pattern = patternWord[0]!
+  for (let i = 0; i < words; i++) b[i] = a[i]! ^ pattern
+  for (let i = head + words * 8; i < length; i++) target[to + i] = source[i]! ^ key[(phase + i) & 3]!
+}
