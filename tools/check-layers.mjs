@@ -10,9 +10,11 @@ export const MAY = {
   wire: ['errors'],
   session: ['errors', 'wire'],
   link: ['errors', 'wire', 'session'],
+  carriers: ['errors', 'wire', 'session', 'link'],
+  client: ['errors', 'wire', 'session', 'link', 'carriers'],
   websocket: ['errors'],
   config: ['errors'],
-  node: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node:'],
+  node: ['errors', 'wire', 'session', 'link', 'carriers', 'client', 'websocket', 'config', 'node:'],
   server: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'node:', 'selfsigned'],
   cli: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'server', 'node:', 'commander'],
 }

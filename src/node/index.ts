@@ -1,9 +1,12 @@
-/** The Node library: sockets, WebSockets on them, and the plain tunnel's client. */
+/** The Node library: tunnels, their listeners, and what they are made of: sockets, and WebSockets on them. */
 export { canAdopt, type ReadMode } from './adopt.ts'
 export { Bridge, type BridgeOptions, type BridgeOutcome } from './bridge.ts'
 export { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 export { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
+export { SocketError, type SocketInfo, type SocketOptions, type Tunnel, TunnelSocket } from '../client/index.ts'
+export { type ConnectionTarget, connect, type NodeConnectOptions, NodeTunnel } from './connect.ts'
 export { type DialOptions, dial, TCP_OPTIONS } from './dial.ts'
+export { TunnelDuplex } from './duplex.ts'
 export { nodeHost } from './host.ts'
 export { Heartbeat, PING_INTERVAL } from './heartbeat.ts'
 export { bindError, LocalListener } from './local-listener.ts'

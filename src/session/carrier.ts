@@ -22,7 +22,7 @@ export interface CarrierOptions {
 }
 
 /** So many bytes are acknowledged after so many milliseconds, though the HELLO allows for more of both. */
-const SOME = 64 * 1024
+const SOME = 16 * 1024
 const SOME_DELAY = 2
 
 /** Frames whose arrival starts no ACK (spec §8). */

@@ -141,7 +141,7 @@ export class Outgoing {
     stream.lastEnd = length
     const sent = new Sent('open', head.length + length, stream, 0, piece?.bytes, piece?.memory)
     carrier.flight.push(sent, this.#core.now)
-    stream.afterSend()
+    stream.afterSend(length)
     if (stream.sendable) this.#core.wantsData(stream)
     return this.#out(carrier, head, head.length, piece?.bytes, piece?.memory, piece?.inPlace ?? false)
   }
@@ -184,7 +184,7 @@ export class Outgoing {
     this.#core.flood.worked(bytes.length)
     carrier.flight.push(new Sent('data', headLength + bytes.length, stream, offset, bytes, memory), now)
     scheduler.sent(stream, bytes.length, quantum, now)
-    stream.afterSend()
+    stream.afterSend(bytes.length)
     return this.#out(carrier, this.#scratch, headLength, bytes, memory, inPlace)
   }
 

@@ -16,7 +16,7 @@ const ROUNDS = 10
 const ROUND_TRIP_EXPIRES = 10_000
 /** In flight, in units of rate × least round trip: alone, and beside streams that send little. */
 const GAIN = 2
-const GAIN_SHARED = 1.2
+const GAIN_SHARED = 1.05
 
 /**
  * How much may be in flight on a carrier (spec §12), from its ACKs alone: the greatest delivery rate of the last rounds and
@@ -114,9 +114,9 @@ export class RateControl {
     return Math.min(MOST, Math.max(LEAST, gain * product + this.message))
   }
 
-  /** How long a message should be: about 10 ms of the rate. */
+  /** How long a message should be: about 10 ms of the rate, or half of that where others wait behind it. */
   get message(): number {
     if (this.rate === 0) return 16 * 1024
-    return Math.min(256 * 1024, Math.max(4 * 1024, Math.floor(this.rate * 10)))
+    return Math.min(256 * 1024, Math.max(4 * 1024, Math.floor(this.rate * (this.shared ? 5 : 10))))
   }
 }

@@ -146,7 +146,6 @@ export class Stream {
   write(bytes: Uint8Array, memory?: Memory, inPlace = false): boolean {
     if (this.sendState !== 'open' || bytes.length === 0) return true
     this.sending.write(bytes, memory, inPlace)
-    this.#score(bytes.length)
     this.#owner.wantsData(this)
     this.#wasFull = this.sending.unsent >= HIGH || this.#owner.full
     return !this.#wasFull
@@ -216,8 +215,9 @@ export class Stream {
     return (this.opener || this.answered) && this.sending.ready(this.credit)
   }
 
-  /** After data was taken to be sent: the FIN that waited for it is due, and a writer that waited may go on. */
-  afterSend(): void {
+  /** After so much data was taken to be sent: the FIN that waited for it is due, and a writer that waited may go on. */
+  afterSend(bytes: number): void {
+    this.#score(bytes)
     if (this.sending.unsent === 0 && this.sendState === 'ended' && (this.unacked & Due.fin) === 0) this.want(Due.fin)
     this.checkWritable()
   }

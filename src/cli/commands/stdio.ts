@@ -19,6 +19,9 @@ import { ExitCode, exitCodeOf, type Finish } from '../exit-codes.ts'
 import { type ClientFlags, clientOptions, readClientFlags } from '../options.ts'
 import { reportFor } from '../world.ts'
 
+/** How long the last message may take to leave, in milliseconds. */
+const FAREWELL = 200
+
 export function stdioCommand(finish: Finish): Command {
   const command = new Command('stdio')
     .description("carry standard input and output to one target, for ssh's ProxyCommand")
@@ -50,12 +53,24 @@ async function carry(target: Target, options: PlainTunnelOptions, plain: boolean
     const link = clientLink(options)
     try {
       await link.connect()
-      return await carryStream(link, target)
+      return await Promise.race([carryStream(link, target), endOnSignal(link)])
     } catch (error) {
       if (!lacksSessions(error)) throw error
     }
   }
   return failureOf(await plainConnection(new StdioStream(), target, options), target)
+}
+
+/** ssh ends its ProxyCommand with SIGHUP. The server must hear of it: it would wait for us to come back. */
+function endOnSignal(link: ClientLink): Promise<undefined> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        link.abort(`ended by ${signal}`)
+        setTimeout(() => resolve(undefined), FAREWELL)
+      })
+    }
+  })
 }
 
 async function carryStream(link: ClientLink, target: Target): Promise<SluiceError | undefined> {

@@ -1,0 +1,94 @@
+import { W3cWebSocketCarrier, type WebSocketLike, webHost } from '../carriers/index.ts'
+import { SluiceError } from '../errors/index.ts'
+import { type AbortSignalLike, type Carrier, ClientLink } from '../link/index.ts'
+import { Feature, withDefaults } from '../wire/index.ts'
+import { Tunnel, type TunnelEvents, watchLink } from './tunnel.ts'
+
+export interface ConnectOptions extends TunnelEvents {
+  /** Sent as the subprotocol `authorization.bearer.…`, since browsers cannot set headers. */
+  readonly token?: string
+  /** Milliseconds for the WebSocket to open. Default 10 s. */
+  readonly timeout?: number
+  /** Another implementation of the W3C API. Default: the host's own. */
+  readonly WebSocket?: new (url: string, protocols: string[]) => WebSocketLike
+}
+
+const PROTOCOL = 'sluice.1'
+const PARAMETERS = withDefaults({
+  max_message: 512 * 1024,
+  ack_bytes: 256 * 1024,
+  max_streams: 256,
+  resume_for: 300_000,
+  max_carriers: 8,
+  max_datagram: 65_535,
+  features: (1 << Feature.datagram) | (1 << Feature.listen) | (1 << Feature.unix),
+})
+
+/**
+ * Opens a session with a sluice server, over the host's own WebSocket. The tunnel can be used at once.
+ *
+ * @param url `wss://host[/prefix]`, or `https://`; `ws://` and `http://` without TLS
+ * @throws SluiceError `ERR_SLUICE_USAGE` for a URL that cannot be read, `ERR_SLUICE_UNREACHABLE` when the WebSocket does not
+ * open: the API does not say why
+ *
+ * @example
+ * import { connect } from 'sluice'
+ * const tunnel = await connect('wss://tunnel.example', { token })
+ * const socket = tunnel.connect({ hostname: 'db', port: 5432 })
+ */
+export async function connect(url: string | URL, options: ConnectOptions = {}): Promise<Tunnel> {
+  const base = sessionUrl(url)
+  const { closed, events } = watchLink(options)
+  const link = new ClientLink({
+    host: webHost,
+    parameters: PARAMETERS,
+    events,
+    open: (route, signal) => openCarrier(route ? `${base}?route=${route}` : base, options, signal),
+  })
+  const tunnel = new Tunnel(link, webHost, closed)
+  await link.connect()
+  return tunnel
+}
+
+function sessionUrl(url: string | URL): string {
+  let parsed: URL
+  try {
+    parsed = new URL(url)
+  } catch (cause) {
+    throw new SluiceError('ERR_SLUICE_USAGE', `${String(url)} is not a URL`, { cause })
+  }
+  const scheme = { 'wss:': 'wss:', 'https:': 'wss:', 'ws:': 'ws:', 'http:': 'ws:' }[parsed.protocol]
+  if (scheme === undefined || parsed.username !== '' || parsed.password !== '' || parsed.search !== '') {
+    throw new SluiceError('ERR_SLUICE_USAGE', `${parsed.href} is not a wss: or ws: URL without credentials and query`)
+  }
+  return `${scheme}//${parsed.host}${parsed.pathname.replace(/\/*$/, '/')}`
+}
+
+function openCarrier(url: string, options: ConnectOptions, signal: AbortSignalLike): Promise<Carrier> {
+  const Implementation = options.WebSocket ?? globalThis.WebSocket
+  if (Implementation === undefined) {
+    throw new SluiceError('ERR_SLUICE_CONFIG', 'this host has no WebSocket', {
+      remedy: 'On Node before 22, import from sluice/node.',
+    })
+  }
+  const bearer = options.token === undefined ? [] : [`authorization.bearer.${options.token}`]
+  const timeout = options.timeout ?? 10_000
+  return new Promise((resolve, reject) => {
+    const ws = new Implementation(url, [PROTOCOL, ...bearer])
+    const fail = (message: string) => {
+      clearTimeout(timer)
+      ws.onclose = ws.onopen = null
+      ws.close()
+      reject(new SluiceError('ERR_SLUICE_UNREACHABLE', message))
+    }
+    const timer = setTimeout(() => fail(`${url} does not answer within ${timeout / 1000} s`), timeout)
+    signal.onAbort(() => fail('the tunnel was closed'))
+    ws.onerror = () => {}
+    ws.onclose = () => fail(`the WebSocket to ${url} did not open: is the address right, and are the credentials?`)
+    ws.onopen = () => {
+      if (ws.protocol !== PROTOCOL) return fail(`${url} has no sluice.1`)
+      clearTimeout(timer)
+      resolve(new W3cWebSocketCarrier(ws))
+    }
+  })
+}
