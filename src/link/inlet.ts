@@ -20,6 +20,8 @@ export class Inlet implements CarrierEvents {
   #number = 0
   #kept = new Uint8Array(256)
   #length = 0
+  #declared: number | undefined
+  #inMessage = false
   #over = false
   /** Whole messages that nobody has asked for yet. */
   #queue: Uint8Array[] = []
@@ -53,11 +55,17 @@ export class Inlet implements CarrierEvents {
       pump.part(number, message, undefined)
       pump.end(number)
     }
+    // A message may have come in part.
+    if (!this.#inMessage) return
+    pump.begin(number, this.#declared)
+    pump.part(number, this.#kept.subarray(0, this.#length), undefined)
   }
 
   begin(declared: number | undefined): void {
     if (this.#pump !== undefined) return this.#pump.begin(this.#number, declared)
     this.#length = 0
+    this.#declared = declared
+    this.#inMessage = true
     if (declared !== undefined) this.#check(declared)
   }
 
@@ -76,6 +84,7 @@ export class Inlet implements CarrierEvents {
 
   end(): void {
     if (this.#pump !== undefined) return this.#pump.end(this.#number)
+    this.#inMessage = false
     if (this.#over) return
     const message = this.#kept.slice(0, this.#length)
     const waiter = this.#waiter

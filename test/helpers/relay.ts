@@ -1,0 +1,105 @@
+import { once } from 'node:events'
+import net from 'node:net'
+
+/** A TCP relay in the way, which can cut, swallow and slow what passes. */
+export class Relay {
+  readonly #server: net.Server
+  readonly #pairs = new Set<[net.Socket, net.Socket]>()
+  #target: number
+  #swallow = false
+  #delay = 0
+  /** Connections so far, and cuts. */
+  connections = 0
+  cuts = 0
+  bytes = 0
+
+  private constructor(target: number) {
+    this.#target = target
+    this.#server = net.createServer({ noDelay: true }, (client) => this.#relay(client))
+  }
+
+  static async start(target: number): Promise<Relay> {
+    const relay = new Relay(target)
+    relay.#server.listen(0, '127.0.0.1')
+    await once(relay.#server, 'listening')
+    return relay
+  }
+
+  get port(): number {
+    return (this.#server.address() as net.AddressInfo).port
+  }
+
+  /** Where new connections go from now on. */
+  set target(port: number) {
+    this.#target = port
+  }
+
+  /** Whether what comes vanishes: the line is dead, and nobody says so. */
+  set swallow(swallow: boolean) {
+    this.#swallow = swallow
+  }
+
+  /** Milliseconds that each piece is held back. */
+  set delay(delay: number) {
+    this.#delay = delay
+  }
+
+  /** How many connections are open. */
+  get open(): number {
+    return this.#pairs.size
+  }
+
+  /** Ends all connections at once, with a reset where the host can. */
+  cut(): void {
+    for (const [client, server] of this.#pairs) {
+      this.cuts++
+      client.resetAndDestroy()
+      server.resetAndDestroy()
+    }
+    this.#pairs.clear()
+  }
+
+  /** Refuses new connections while `act` runs. */
+  async down(milliseconds: number): Promise<void> {
+    const { port } = this
+    await new Promise<void>((resolve) => {
+      this.#server.close(() => resolve())
+      this.cut()
+    })
+    await new Promise((resolve) => setTimeout(resolve, milliseconds))
+    this.#server.listen(port, '127.0.0.1')
+    await once(this.#server, 'listening')
+  }
+
+  async close(): Promise<void> {
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+
+  #relay(client: net.Socket): void {
+    this.connections++
+    const server = net.connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
+    const pair: [net.Socket, net.Socket] = [client, server]
+    this.#pairs.add(pair)
+    for (const [from, to] of [pair, [server, client] as const]) {
+      from.on('data', (chunk: Buffer) => {
+        this.bytes += chunk.length
+        if (this.#swallow) return
+        const pass = () => {
+          if (to.destroyed || to.write(chunk)) return
+          from.pause()
+          to.once('drain', () => from.resume())
+        }
+        if (this.#delay === 0) pass()
+        else setTimeout(pass, this.#delay)
+      })
+      from.on('error', () => {})
+      from.on('end', () => to.end())
+      from.on('close', () => {
+        this.#pairs.delete(pair)
+        to.destroy()
+      })
+    }
+  }
+}
