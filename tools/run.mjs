@@ -70,6 +70,10 @@ const COMMANDS = {
     await provision()
     await test(rest)
   },
+  'test:faults': async () => {
+    build()
+    await test(['faults', 'e2e/session'])
+  },
   'test:long': async () => {
     process.env.SLUICE_LONG = '1'
     await COMMANDS.test()
@@ -78,6 +82,8 @@ const COMMANDS = {
     build()
     must(bin('biome'), ['check', '--error-on-warnings', '.'])
     node(join(root, 'tools', 'check-layers.mjs'))
+    node(join(root, 'tools', 'gen-registry.mjs'), '--check')
+    node(join(root, 'tools', 'gen-vectors.mjs'), '--check')
   },
   'pack:check': () => (build(), node(join(root, 'tools', 'check-package.mjs'))),
   fuzz: () => (build(), node(join(root, 'dist', 'test', 'fuzz', 'fuzz.js'), ...rest)),

@@ -28,7 +28,8 @@ export class W3cWebSocketCarrier implements Carrier {
     ws.binaryType = 'arraybuffer'
     ws.onmessage = ({ data }) => this.#message(data)
     ws.onerror = () => {}
-    ws.onclose = ({ code, reason }) => this.#closed(reason === '' ? `closed with ${code}` : `closed with ${code}: ${reason}`)
+    ws.onclose = ({ code, reason }) =>
+      this.#closed(reason === '' ? `closed with ${code}` : `closed with ${code}: ${reason}`)
   }
 
   start(events: CarrierEvents): void {

@@ -10,7 +10,10 @@ export interface ConnectOptions extends TunnelEvents {
   /** Milliseconds for the WebSocket to open. Default 10 s. */
   readonly timeout?: number
   /** Another implementation of the W3C API. Default: the host's own. */
-  readonly WebSocket?: new (url: string, protocols: string[]) => WebSocketLike
+  readonly WebSocket?: new (
+    url: string,
+    protocols: string[],
+  ) => WebSocketLike
 }
 
 const PROTOCOL = 'sluice.1'

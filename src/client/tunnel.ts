@@ -28,7 +28,10 @@ export class Tunnel {
   /** Connects to a target behind the server. The socket can be used at once; it fails by its promises, never by throwing. */
   connect({ hostname, port }: SocketAddress, options: SocketOptions = {}): TunnelSocket {
     if (!Number.isInteger(port) || port < 1 || port > 65_535 || hostname === '') {
-      throw new SluiceError('ERR_SLUICE_USAGE', `${hostname}:${port} is not an address: a host name and a port from 1 to 65535`)
+      throw new SluiceError(
+        'ERR_SLUICE_USAGE',
+        `${hostname}:${port} is not an address: a host name and a port from 1 to 65535`,
+      )
     }
     const host = hostname.replace(/^\[(.*)\]$/, '$1')
     return new TunnelSocket(this.link, this.#host, { kind: 'TCP', host, port }, `${hostname}:${port}`, options)

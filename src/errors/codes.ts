@@ -54,7 +54,11 @@ export const CODES: Readonly<Record<SluiceErrorCode, CodeFacts>> = {
     exit: 5,
     meaning: 'An HTTP message of the WebSocket handshake breaks RFC 6455 §4 or a limit.',
   },
-  ERR_SLUICE_PROTOCOL: { fault: 'remote', exit: 1, meaning: 'A message breaks RFC 6455 §5 (close code 1002) or sluice.1.' },
+  ERR_SLUICE_PROTOCOL: {
+    fault: 'remote',
+    exit: 1,
+    meaning: 'A message breaks RFC 6455 §5 (close code 1002) or sluice.1.',
+  },
   ERR_SLUICE_INVALID_TEXT: { fault: 'remote', exit: 1, meaning: 'A text message is not UTF-8 (close code 1007).' },
   ERR_SLUICE_TOO_BIG: { fault: 'remote', exit: 1, meaning: 'A message is longer than the limit (close code 1009).' },
   ERR_SLUICE_UNSUPPORTED: {

@@ -8,9 +8,9 @@ import {
   readMessage,
   Session,
   type SessionOptions,
-  sameBytes,
   type Stream,
   type StreamHandler,
+  sameBytes,
   withoutProof,
 } from '../session/index.ts'
 import {
@@ -306,7 +306,13 @@ export class ClientLink {
     const { carrier, inlet, hello, bytes, next } = await this.#greet(route)
     if (session.over) return carrier.destroy()
     const number = session.takeCarrierNumber()
-    const mine = joinHello(this.#host.randomBytes(ID_LENGTH), this.#options.parameters, sessionId, number, session.deadCounts())
+    const mine = joinHello(
+      this.#host.randomBytes(ID_LENGTH),
+      this.#options.parameters,
+      sessionId,
+      number,
+      session.deadCounts(),
+    )
     const unproven = withoutProof(mine)
     const proof = await this.#host.hmac(secret, proofInput('client', sessionId, number, bytes, unproven))
     const complete = concat(unproven, proof)

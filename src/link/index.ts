@@ -4,4 +4,10 @@ export type { Carrier, CarrierEvents } from './carrier.ts'
 export { type AbortSignalLike, ClientLink, type ClientLinkEvents, type ClientLinkOptions } from './client.ts'
 export type { Host } from './host.ts'
 export { Pump } from './pump.ts'
-export { ServerLink, type ServerLinkEvents, type ServerLinkOptions, type ServerSession, type SyncHost } from './server.ts'
+export {
+  ServerLink,
+  type ServerLinkEvents,
+  type ServerLinkOptions,
+  type ServerSession,
+  type SyncHost,
+} from './server.ts'

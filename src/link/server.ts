@@ -1,14 +1,14 @@
 import {
-  concat,
   CreditPool,
+  concat,
   DEFAULT_BUDGET,
   type LivenessOptions,
   proofInput,
   readHello,
   Session,
+  type Stream,
   sameBytes,
   serverHello,
-  type Stream,
   withoutProof,
 } from '../session/index.ts'
 import {
@@ -235,7 +235,10 @@ export class ServerLink<Principal> {
     const counts = session.countsOf(hello.dead)
     const unproven = encodeFrame({ type: 'JOINED', carriers: counts, proof: new Uint8Array(PROOF_LENGTH) })
     const answer = withoutProof(unproven)
-    const proof = this.#host.hmac(secret, proofInput('server', hello.sessionId, hello.carrier, guest.hello, bytes, answer))
+    const proof = this.#host.hmac(
+      secret,
+      proofInput('server', hello.sessionId, hello.carrier, guest.hello, bytes, answer),
+    )
     const joined = concat(answer, proof)
     guest.carrier.send(joined, joined.length)
     for (const number of session.settleDead(hello.dead, this.#host.now())) pump.retire(number)

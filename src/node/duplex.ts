@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream'
+import type { ClientLink } from '../link/index.ts'
 import type { Stream, StreamHandler } from '../session/index.ts'
 import { OPEN_ERRORS, ResetCode, type Target } from '../wire/index.ts'
-import type { ClientLink } from '../link/index.ts'
 import { nodeHost } from './host.ts'
 
 /** The error of a connection that failed, as `net.Socket` would give it: `code` is an errno name. */
@@ -124,7 +124,8 @@ export class TunnelDuplex extends Duplex {
 
   #active(): void {
     clearTimeout(this.#timer)
-    if (this.#timeout > 0 && !this.destroyed) this.#timer = setTimeout(() => this.emit('timeout'), this.#timeout).unref()
+    if (this.#timeout > 0 && !this.destroyed)
+      this.#timer = setTimeout(() => this.emit('timeout'), this.#timeout).unref()
   }
 
   // --- what Duplex calls ---

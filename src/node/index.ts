@@ -1,16 +1,17 @@
 /** The Node library: tunnels, their listeners, and what they are made of: sockets, and WebSockets on them. */
+
+export { SocketError, type SocketInfo, type SocketOptions, type Tunnel, TunnelSocket } from '../client/index.ts'
 export { canAdopt, type ReadMode } from './adopt.ts'
 export { Bridge, type BridgeOptions, type BridgeOutcome } from './bridge.ts'
-export { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 export { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
-export { SocketError, type SocketInfo, type SocketOptions, type Tunnel, TunnelSocket } from '../client/index.ts'
+export { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 export { type ConnectionTarget, connect, type NodeConnectOptions, NodeTunnel } from './connect.ts'
 export { type DialOptions, dial, TCP_OPTIONS } from './dial.ts'
 export { TunnelDuplex } from './duplex.ts'
-export { nodeHost } from './host.ts'
 export { Heartbeat, PING_INTERVAL } from './heartbeat.ts'
+export { nodeHost } from './host.ts'
 export { bindError, LocalListener } from './local-listener.ts'
-export { type OpenedWebSocket, OPEN_TIMEOUT, type OpenOptions, openWebSocket, probe } from './open.ts'
+export { OPEN_TIMEOUT, type OpenedWebSocket, type OpenOptions, openWebSocket, probe } from './open.ts'
 export {
   type ForwardEvents,
   failureOf,
@@ -26,12 +27,13 @@ export {
   spliceFailure,
   wireTarget,
 } from './session-forward.ts'
+export { SessionTunnel, type SessionTunnelEvents } from './session-tunnel.ts'
 export { HEADROOM, LARGE_SLAB, Slab, SlabPool, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
 export { SocketStream } from './socket.ts'
-export { SessionTunnel, type SessionTunnelEvents } from './session-tunnel.ts'
 export { Splice, type SpliceError, type SpliceOutcome } from './splice.ts'
 export { StdioStream } from './stdio.ts'
 export { checkPeer, parsePin, pinOf, type TlsTrust } from './tls.ts'
+export { clientLink, FINAL_ERRORS, lacksSessions, PARAMETERS, type TunnelClientOptions } from './tunnel-client.ts'
 export {
   CLOSE_TIMEOUT,
   sha1Base64,
@@ -39,4 +41,3 @@ export {
   WebSocketStream,
   type WebSocketStreamOptions,
 } from './websocket.ts'
-export { clientLink, FINAL_ERRORS, lacksSessions, PARAMETERS, type TunnelClientOptions } from './tunnel-client.ts'

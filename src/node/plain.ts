@@ -152,11 +152,7 @@ export class PlainForward {
     this.#forward = forward
     this.#options = { ...options, heartbeat: options.heartbeat ?? new Heartbeat(), signal: this.#aborted.signal }
     this.#events = events
-    this.#listener = new LocalListener(
-      forward.bind,
-      (local) => void this.#carry(local),
-      this.#options.readMode,
-    )
+    this.#listener = new LocalListener(forward.bind, (local) => void this.#carry(local), this.#options.readMode)
   }
 
   /**

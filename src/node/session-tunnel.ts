@@ -85,7 +85,8 @@ export class SessionTunnel {
       } catch (error) {
         if (this.#closed) return
         if (!(error instanceof SluiceError)) throw error
-        if (FINAL_ERRORS.has(error.code) || (lacksSessions(error) && error.status === 101)) return this.#events.failed(error)
+        if (FINAL_ERRORS.has(error.code) || (lacksSessions(error) && error.status === 101))
+          return this.#events.failed(error)
         const delay = backoff(attempt + 1, nodeHost.random())
         this.#events.retrying(error, delay)
         await this.#pause(delay)

@@ -75,9 +75,7 @@ export class Splice implements StreamHandler {
     this.#sent += end - start
     const bytes = slab.bytes.subarray(start, end)
     const keep = end - start >= slab.bytes.length * WORTH_KEEPING
-    const more = keep
-      ? this.#stream.write(bytes, slab, start === HEADROOM)
-      : this.#stream.write(new Uint8Array(bytes))
+    const more = keep ? this.#stream.write(bytes, slab, start === HEADROOM) : this.#stream.write(new Uint8Array(bytes))
     if (!more) this.#tcp.pause()
   }
 

@@ -22,9 +22,9 @@ import { type Admitted, type AdmittedPlain, decide, type GateOptions, type HttpR
 import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
-import { type Owner, SessionService, type SessionServiceEvents } from './session-service.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
+import { type Owner, SessionService, type SessionServiceEvents } from './session-service.ts'
 
 /** How a connection ended, in whichever mode it was carried. */
 export interface ConnectionOutcome {

@@ -4,7 +4,8 @@ import type { CreditPool } from './credit.ts'
 import type { Sent } from './flight.ts'
 import type { FloodGuard } from './flood.ts'
 import { Scheduler } from './scheduler.ts'
-import { Due, type Stream, type StreamOwner } from './stream.ts'
+import { Due, type Stream } from './stream.ts'
+import type { StreamOwner } from './stream-contracts.ts'
 import { type Role, Streams } from './streams.ts'
 
 /** A datagram that waits to be sent. */

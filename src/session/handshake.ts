@@ -24,7 +24,10 @@ export function readMessage(bytes: Uint8Array, most: number = MAX_FIRST_MESSAGE)
   const other = (): never => {
     throw new Violation(CloseReason.HELLO_REQUIRED, 'data came where a HELLO was due')
   }
-  const decoder = new MessageDecoder({ frame: (read) => (frame = read), open: other, data: other, payload: other }, most)
+  const decoder = new MessageDecoder(
+    { frame: (read) => (frame = read), open: other, data: other, payload: other },
+    most,
+  )
   decoder.begin(bytes.length)
   decoder.push(bytes)
   decoder.end()

@@ -51,7 +51,10 @@ export class Incoming implements CarrierOwner {
     if (stream === undefined) return this.#ignored(frame)
     const at = offset ?? stream.nextOn(carrier.number)
     if (at === undefined) {
-      throw new Violation(CloseReason.STREAM_STATE, `DATA_NEXT: nothing of stream ${id} came before on carrier ${carrier.number}`)
+      throw new Violation(
+        CloseReason.STREAM_STATE,
+        `DATA_NEXT: nothing of stream ${id} came before on carrier ${carrier.number}`,
+      )
     }
     if (stream.opener && !stream.confirmed) stream.confirm()
     carrier.current = stream
@@ -77,7 +80,10 @@ export class Incoming implements CarrierOwner {
     const end = offset + length
     if (end > Number.MAX_SAFE_INTEGER) throw malformed(`${frame}: stream ${stream.id} would pass 2^53 - 1`)
     if (stream.final >= 0 && end > stream.final) {
-      throw new Violation(CloseReason.FINAL_OFFSET, `${frame}: bytes of stream ${stream.id} up to ${end}, past its end at ${stream.final}`)
+      throw new Violation(
+        CloseReason.FINAL_OFFSET,
+        `${frame}: bytes of stream ${stream.id} up to ${end}, past its end at ${stream.final}`,
+      )
     }
     if (end > stream.window.granted && end > stream.seen) {
       throw new Violation(

@@ -1,5 +1,6 @@
 /** The session of sluice.1 (spec/sluice-1.md §6 to §12), without I/O: time is an argument. */
 export { CreditPool, ReceiveWindow } from './credit.ts'
+export type { CarrierFigures, SessionFigures } from './figures.ts'
 export {
   concat,
   joinHello,
@@ -8,9 +9,9 @@ export {
   proofInput,
   readHello,
   readMessage,
+  type ServerHelloOptions,
   sameBytes,
   serverHello,
-  type ServerHelloOptions,
   withoutProof,
 } from './handshake.ts'
 export { SeenIds } from './ids.ts'
@@ -22,12 +23,11 @@ export { RateControl } from './rate.ts'
 export { Reassembly } from './reassembly.ts'
 export { SendBuffer } from './send-buffer.ts'
 export {
-  type CarrierFigures,
   DEFAULT_BUDGET,
   Session,
   type SessionEvents,
-  type SessionFigures,
   type SessionOptions,
 } from './session.ts'
-export { Stream, type StreamHandler } from './stream.ts'
+export { Stream } from './stream.ts'
+export type { StreamHandler } from './stream-contracts.ts'
 export type { Role } from './streams.ts'

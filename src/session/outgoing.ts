@@ -35,7 +35,14 @@ export class Outgoing {
 
   constructor(core: Core) {
     this.#core = core
-    this.#message = { carrier: 0, head: this.#scratch, headLength: 0, body: undefined, memory: undefined, inPlace: false }
+    this.#message = {
+      carrier: 0,
+      head: this.#scratch,
+      headLength: 0,
+      body: undefined,
+      memory: undefined,
+      inPlace: false,
+    }
   }
 
   next(): OutgoingMessage | undefined {

@@ -44,7 +44,11 @@ export class Reassembly {
   #keep(index: number, offset: number, bytes: Uint8Array, memory: Memory | undefined): void {
     const copy = memory === undefined || bytes.length < COPY_BELOW
     if (!copy) memory.hold()
-    this.#kept.splice(index, 0, { offset, bytes: copy ? new Uint8Array(bytes) : bytes, memory: copy ? undefined : memory })
+    this.#kept.splice(index, 0, {
+      offset,
+      bytes: copy ? new Uint8Array(bytes) : bytes,
+      memory: copy ? undefined : memory,
+    })
     this.size += bytes.length
   }
 

@@ -12,12 +12,14 @@ import {
 import { Carrier } from './carrier.ts'
 import { Core } from './core.ts'
 import { CreditPool } from './credit.ts'
+import type { SessionFigures } from './figures.ts'
 import { FloodGuard } from './flood.ts'
 import { Incoming } from './incoming.ts'
 import { DEFAULT_LIVENESS, judge, type LivenessOptions, livenessDeadline } from './liveness.ts'
 import type { Memory } from './memory.ts'
 import { Outgoing, type OutgoingMessage } from './outgoing.ts'
-import { Due, type Stream, type StreamHandler } from './stream.ts'
+import { Due, type Stream } from './stream.ts'
+import type { StreamHandler } from './stream-contracts.ts'
 import type { Role } from './streams.ts'
 
 /** What a session tells its owner, while one of its methods runs. */
@@ -217,7 +219,10 @@ export class Session {
       const carrier = core.carriers.get(number)
       if (carrier === undefined) continue
       if (received > carrier.flight.count) {
-        throw new Violation(CloseReason.ACK_RANGE, `join: ${received} messages of carrier ${number} (sent: ${carrier.flight.count})`)
+        throw new Violation(
+          CloseReason.ACK_RANGE,
+          `join: ${received} messages of carrier ${number} (sent: ${carrier.flight.count})`,
+        )
       }
       if (carrier.alive) died.push(number)
       carrier.alive = false
@@ -425,29 +430,4 @@ export class Session {
       framesIgnored: core.framesIgnored,
     }
   }
-}
-
-export interface CarrierFigures {
-  readonly number: number
-  /** Bytes sent and not acknowledged, and how many there may be. */
-  readonly inFlight: number
-  readonly window: number
-  /** Bytes per second that were delivered at best of late. */
-  readonly rate: number
-  /** In milliseconds. */
-  readonly roundTrip: number | undefined
-  readonly leastRoundTrip: number | undefined
-  readonly silentFor: number
-}
-
-export interface SessionFigures {
-  readonly streams: number
-  readonly carriers: readonly CarrierFigures[]
-  /** Replay memory in use, and at most so far, in bytes. */
-  readonly held: number
-  readonly mostHeld: number
-  /** Bytes sent again after a carrier died. */
-  readonly resent: number
-  readonly datagramsDropped: number
-  readonly framesIgnored: number
 }

@@ -1,45 +1,9 @@
-import { FrameType, OpenError, ResetCode, type Target } from '../wire/index.ts'
+import { OpenError, ResetCode, type Target } from '../wire/index.ts'
 import type { ReceiveWindow } from './credit.ts'
 import type { Memory } from './memory.ts'
 import { Reassembly } from './reassembly.ts'
 import { SendBuffer } from './send-buffer.ts'
-
-/** What a stream tells its owner. Every stream ends in exactly one of `failed`, `reset` and `closed`. */
-export interface StreamHandler {
-  /**
-   * The next bytes. They are the callee's until it returns; to keep them it holds the memory, or copies where there is none.
-   * Credit comes back by {@link Stream.consume}.
-   */
-  data(bytes: Uint8Array, memory: Memory | undefined): void
-  /** The peer ended its direction, and all of it has been delivered. */
-  ended(): void
-  /** The target is connected (or the listener bound) at this address, as far as the peer says. */
-  opened?(address: string): void
-  /** It could not be opened: see OPEN_ERRORS. */
-  failed?(code: number, text: string): void
-  /** The peer, or the loss of the session, ended both directions at once. */
-  reset(code: number, text: string): void
-  /** After `write` returned false, more may be written. */
-  writable?(): void
-  datagram?(payload: Uint8Array): void
-  /** Both directions ended in good order. */
-  closed?(): void
-}
-
-/** What a stream asks of its session. */
-export interface StreamOwner {
-  readonly now: number
-  readonly roundTrip: number | undefined
-  /** Whether replay memory is full. */
-  readonly full: boolean
-  /** The stream has a control frame to send, or data. */
-  wantsControl(stream: Stream): void
-  wantsData(stream: Stream): void
-  /** This much more, or less, is held for sending. */
-  held(bytes: number): void
-  datagram(stream: Stream, payload: Uint8Array): boolean
-  settled(stream: Stream): void
-}
+import type { StreamHandler, StreamOwner } from './stream-contracts.ts'
 
 /** Control frames that a stream has to send, as bits. */
 export const Due = { open: 1, opened: 2, failed: 4, fin: 8, reset: 16, credit: 32 } as const
@@ -341,9 +305,7 @@ export class Stream {
     this.#finishReceiving()
     const failed = this.opener && !this.answered
     this.#finish((handler) =>
-      failed && handler.failed
-        ? handler.failed(OpenError.GENERAL, text)
-        : handler.reset(ResetCode.SESSION_LOST, text),
+      failed && handler.failed ? handler.failed(OpenError.GENERAL, text) : handler.reset(ResetCode.SESSION_LOST, text),
     )
   }
 
@@ -408,14 +370,4 @@ export class Stream {
     this.#early = undefined
     this.window.close()
   }
-}
-
-/** The frame of each bit of {@link Due}, for messages. */
-export const DUE_FRAMES: Readonly<Record<number, keyof typeof FrameType>> = {
-  [Due.open]: 'OPEN',
-  [Due.opened]: 'OPENED',
-  [Due.failed]: 'OPEN_FAILED',
-  [Due.fin]: 'FIN',
-  [Due.reset]: 'RESET',
-  [Due.credit]: 'CREDIT',
 }

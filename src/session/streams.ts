@@ -1,7 +1,8 @@
 import { CloseReason, type Target, Violation } from '../wire/index.ts'
 import { type CreditPool, ReceiveWindow } from './credit.ts'
 import { SeenIds } from './ids.ts'
-import { Stream, type StreamOwner } from './stream.ts'
+import { Stream } from './stream.ts'
+import type { StreamOwner } from './stream-contracts.ts'
 
 /** Which end of a session this is. */
 export type Role = 'client' | 'server'
@@ -80,7 +81,10 @@ export class Streams {
     if (this.#seen.has(id)) return undefined
     const index = Math.floor(id / 2)
     if (index >= this.allowed) {
-      throw new Violation(CloseReason.STREAM_LIMIT, `${frame}: stream ${id} is number ${index + 1} (allowed: ${this.allowed})`)
+      throw new Violation(
+        CloseReason.STREAM_LIMIT,
+        `${frame}: stream ${id} is number ${index + 1} (allowed: ${this.allowed})`,
+      )
     }
     this.#seen.add(id)
     this.nextPeerId = Math.max(this.nextPeerId, id + 2)

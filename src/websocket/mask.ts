@@ -74,13 +74,7 @@ function maskWords(words: BigInt64Array, pattern: bigint): void {
  *
  * @param phase how many bytes of this frame's payload came before, modulo 4
  */
-export function copyMasked(
-  source: Uint8Array,
-  target: Uint8Array,
-  to: number,
-  key: Uint8Array,
-  phase = 0,
-): void {
+export function copyMasked(source: Uint8Array, target: Uint8Array, to: number, key: Uint8Array, phase = 0): void {
   const from = source.byteOffset
   const into = target.byteOffset + to
   const length = source.length

@@ -55,7 +55,9 @@ class FrameWriter {
     switch (target.kind) {
       case 'TCP':
       case 'UDP':
-        return this.text(target.host).byte(target.port >>> 8).byte(target.port & 0xff)
+        return this.text(target.host)
+          .byte(target.port >>> 8)
+          .byte(target.port & 0xff)
       case 'UNIX':
         return this.text(target.path)
       case 'NAMED':
@@ -72,7 +74,9 @@ class FrameWriter {
   }
 
   hello(hello: Hello): this {
-    this.byte(1).byte(hello.mode === 'server' ? 0 : hello.mode === 'new' ? 1 : 2).bytes(hello.nonce)
+    this.byte(1)
+      .byte(hello.mode === 'server' ? 0 : hello.mode === 'new' ? 1 : 2)
+      .bytes(hello.nonce)
     const said = PARAMETER_NAMES.filter((name) => hello.parameters[name] !== PARAMETER_DEFAULTS[name])
     this.varint(said.length)
     for (const name of said) {
@@ -120,7 +124,10 @@ export function encodeFrame(frame: Frame): Uint8Array {
     case 'DATAGRAM':
       return writer.varint(frame.stream).bytes(frame.payload).done()
     case 'GOAWAY':
-      return writer.byte(frame.scope === 'carrier' ? 0 : 1).varint(frame.limit).done()
+      return writer
+        .byte(frame.scope === 'carrier' ? 0 : 1)
+        .varint(frame.limit)
+        .done()
     case 'CLOSE':
     case 'JOIN_FAILED':
       return writer.varint(frame.code).text(frame.text).done()

@@ -1,5 +1,5 @@
 /** Bytes and frames of sluice.1 (spec/sluice-1.md), without I/O. */
-export { type MessageSink, MessageDecoder } from './decode.ts'
+export { MessageDecoder, type MessageSink } from './decode.ts'
 export { encodeFrame, MAX_DATA_HEADER, writeDataHeader } from './encode.ts'
 export {
   type CarrierCount,

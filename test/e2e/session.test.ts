@@ -230,7 +230,10 @@ describe('session, when things go wrong', () => {
     first.relay.cut()
     assert.equal((await ended).how, 'ECONNRESET')
     await until(() => first.told.includes('renewed'), `a new session: ${first.told.join('; ')}`)
-    assert.ok(first.told.some((line) => /^gone: ERR_SLUICE_GONE the session is gone/.test(line)), first.told.join('\n'))
+    assert.ok(
+      first.told.some((line) => /^gone: ERR_SLUICE_GONE the session is gone/.test(line)),
+      first.told.join('\n'),
+    )
     const fresh = await connectTo(first.port)
     fresh.write('again')
     assert.equal((await receive(fresh, 5)).toString(), 'again')

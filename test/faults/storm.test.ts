@@ -40,7 +40,7 @@ function storm(seed: number): StormCounts {
   const random = new Random(seed * 2654435761)
   const { pair, accepted } = acceptingPair({
     random,
-    replayBudget: 64 * 1024 << random.below(6),
+    replayBudget: (64 * 1024) << random.below(6),
     parameters: { ack_bytes: 1024 << random.below(7), initial_credit: 1024 << random.below(7) },
   })
   const counts = { cuts: 0, stalls: 0, resent: 0 }
@@ -80,8 +80,7 @@ function storm(seed: number): StormCounts {
     pair.plan(10 + random.below(400), disturb)
   }
   const finished = () =>
-    servers.length === streams &&
-    [...clients, ...servers].every(({ endpoint }) => endpoint.ends.at(-1) === 'closed')
+    servers.length === streams && [...clients, ...servers].every(({ endpoint }) => endpoint.ends.at(-1) === 'closed')
   pair.plan(random.below(100), disturb)
   pair.run(() => {
     serve()

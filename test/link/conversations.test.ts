@@ -50,7 +50,8 @@ const FILLS: Record<'client' | 'server', (length: number, call: number) => Uint8
 /** A host whose chance is that of the vectors, and whose clock stands still. */
 function scriptedHost(role: 'client' | 'server', later: (() => void)[] = []): SyncHost {
   let calls = 0
-  const defer = role === 'client' ? (act: () => void) => void setImmediate(act) : (act: () => void) => void later.push(act)
+  const defer =
+    role === 'client' ? (act: () => void) => void setImmediate(act) : (act: () => void) => void later.push(act)
   return {
     now: () => 0,
     soon: defer,
@@ -143,7 +144,11 @@ describe('conversations: the server says what the vectors say', () => {
 })
 
 describe('conversations: the client says what the vectors say', () => {
-  const wanted = new Set(['a request and its answer', 'a refused target', 'a drop, a join, and what was lost is sent again'])
+  const wanted = new Set([
+    'a request and its answer',
+    'a refused target',
+    'a drop, a join, and what was lost is sent again',
+  ])
   for (const { name, messages } of load<Conversation[]>('conversations.json').filter(({ name }) => wanted.has(name))) {
     it(name, async () => {
       const carriers: ScriptedCarrier[] = []

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Stream } from '#src/session/index.js'
 import { Random } from '../helpers/random.js'
+import { acceptingPair, open } from './accepting.js'
 import { Endpoint } from './endpoint.js'
 import { Pair } from './pair.js'
-import { acceptingPair, open } from './accepting.js'
 
 describe('a session on one carrier', () => {
   it('opens a stream with its first data in one message, answered in one round trip', () => {
@@ -76,7 +76,8 @@ describe('a session on one carrier', () => {
     accepted[0]!.reading = false
     let written = 0
     const fill = () => {
-      for (let more = true; more && written < 4_000_000; written += 10_000) more = client.stream.write(Buffer.alloc(10_000, 7))
+      for (let more = true; more && written < 4_000_000; written += 10_000)
+        more = client.stream.write(Buffer.alloc(10_000, 7))
     }
     client.onWritable = fill
     fill()

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type Memory, RateControl, Ranges, Reassembly, ReceiveWindow, CreditPool, SeenIds, SendBuffer } from '#src/session/index.js'
+import {
+  CreditPool,
+  type Memory,
+  Ranges,
+  RateControl,
+  Reassembly,
+  ReceiveWindow,
+  SeenIds,
+  SendBuffer,
+} from '#src/session/index.js'
 import { Random } from '../helpers/random.js'
 import { acceptingPair, open } from './accepting.js'
 import { Endpoint } from './endpoint.js'
@@ -198,7 +207,10 @@ describe('datagrams', () => {
     pair.wait(60_000)
     assert.ok(pair.client.figures.datagramsDropped > 0)
     assert.equal(accepted[0]!.datagrams.length + pair.client.figures.datagramsDropped, 1_000)
-    assert.deepEqual(client.datagrams.map((payload) => Buffer.from(payload).toString()), ['answer'])
+    assert.deepEqual(
+      client.datagrams.map((payload) => Buffer.from(payload).toString()),
+      ['answer'],
+    )
     client.stream.end()
     pair.run(() => accepted[0]!.ends.includes('closed') && client.ends.includes('closed'))
   })
@@ -208,7 +220,10 @@ describe('the parts', () => {
   it('SeenIds keeps a floor and what is above it', () => {
     const seen = new SeenIds(1)
     for (const id of [1, 7, 3]) seen.add(id)
-    assert.deepEqual([1, 3, 5, 7, 9].map((id) => seen.has(id)), [true, true, false, true, false])
+    assert.deepEqual(
+      [1, 3, 5, 7, 9].map((id) => seen.has(id)),
+      [true, true, false, true, false],
+    )
     assert.equal(seen.size, 1)
     seen.add(5)
     assert.equal(seen.size, 0)
@@ -228,7 +243,8 @@ describe('the parts', () => {
         const to = Math.min(400, from + 1 + random.below(60))
         ranges.add(from, to)
         bitmap.fill(1, from, to)
-        if (to > delivered) reassembly.insert(Math.max(from, delivered), source.subarray(Math.max(from, delivered), to), undefined)
+        if (to > delivered)
+          reassembly.insert(Math.max(from, delivered), source.subarray(Math.max(from, delivered), to), undefined)
         for (let kept = reassembly.take(delivered); kept !== undefined; kept = reassembly.take(delivered)) {
           out.push(...kept.bytes)
           delivered += kept.bytes.length
@@ -237,7 +253,11 @@ describe('the parts', () => {
         assert.equal(ranges.start, first < 0 ? 400 : first, `seed ${seed}`)
         assert.equal(delivered, ranges.start)
         const missing = ranges.missing(0, 400).flatMap(([a, b]) => Array.from({ length: b - a }, (_, i) => a + i))
-        assert.deepEqual(missing, [...bitmap.keys()].filter((index) => bitmap[index] === 0), `seed ${seed}`)
+        assert.deepEqual(
+          missing,
+          [...bitmap.keys()].filter((index) => bitmap[index] === 0),
+          `seed ${seed}`,
+        )
       }
       assert.ok(Buffer.from(out).equals(source) && reassembly.empty, `seed ${seed}`)
     }

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import {
+  closeReasonName,
   encodeFrame,
   type Frame,
-  closeReasonName,
   MessageDecoder,
   readVarint,
+  Violation,
   varintLength,
   varintLengthFrom,
-  Violation,
   writeDataHeader,
   writeVarint,
 } from '#src/wire/index.js'

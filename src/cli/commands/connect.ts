@@ -99,7 +99,10 @@ async function runSession(connecting: Connecting): Promise<number> {
   const { options, report, stop, forwards } = connecting
   let fail: (error: SluiceError) => void = () => {}
   const failed = new Promise<SluiceError>((resolve) => (fail = resolve))
-  const tunnel = new SessionTunnel({ ...options, events: linkEvents(report) }, tunnelEvents(report, (error) => fail(error)))
+  const tunnel = new SessionTunnel(
+    { ...options, events: linkEvents(report) },
+    tunnelEvents(report, (error) => fail(error)),
+  )
   try {
     await firstContact(connecting, () => tunnel.connect())
   } catch (error) {
@@ -155,10 +158,7 @@ function formatBytes(bytes: number): string {
 }
 
 /** Tries until the way is open, or something fails that will not mend itself. */
-async function firstContact<T>(
-  { options, report, stop, retry }: Connecting,
-  contact: () => Promise<T>,
-): Promise<T> {
+async function firstContact<T>({ options, report, stop, retry }: Connecting, contact: () => Promise<T>): Promise<T> {
   for (let attempt = 0; ; attempt++) {
     try {
       const result = await contact()

@@ -258,7 +258,10 @@ function logEvent(report: Report, event: TunnelEvent): void {
     report.say(
       `${event.from} (${event.principal}): ${event.target} failed with ${event.code} ${event.reason}: ${event.detail}`,
     )
-  else if (event.type === 'session') report.detail(`${event.from} (${event.principal}): session ${event.what}${event.detail === '' ? '' : `: ${event.detail}`}`)
+  else if (event.type === 'session')
+    report.detail(
+      `${event.from} (${event.principal}): session ${event.what}${event.detail === '' ? '' : `: ${event.detail}`}`,
+    )
   else {
     const { bytesUp, bytesDown, how } = event.outcome
     report.detail(
