@@ -14,6 +14,7 @@ const DEBIAN = {
   chromium: 'chromium',
   'redis-server': 'redis-server',
   postgresql: '/usr/lib/postgresql',
+  'mariadb-server': 'mariadbd',
   'nginx-light': 'nginx',
   haproxy: 'haproxy',
   'openssh-server': 'sshd',

@@ -48,7 +48,7 @@ describe('real programs', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-programs-'))
   const stops: (() => Promise<unknown>)[] = []
   const paths: Path[] = []
-  const ports = { postgres: 0, ssh: 0, http: 0, nginx: 0, haproxy: 0 }
+  const ports = { postgres: 0, ssh: 0, http: 0, nginx: 0, haproxy: 0, redis: 0, mariadb: 0 }
   const large = randomBytes(8 * 1024 * 1024)
   let server: Awaited<ReturnType<typeof serve>>
 
@@ -57,6 +57,8 @@ describe('real programs', { concurrency: false }, () => {
     ports.postgres = await closedPort()
     ports.ssh = await closedPort()
     ports.nginx = await closedPort()
+    ports.redis = await closedPort()
+    ports.mariadb = await closedPort()
     ports.haproxy = await closedPort()
     const web = http.createServer((request, response) => {
       if (request.method === 'PUT') {
@@ -69,7 +71,10 @@ describe('real programs', { concurrency: false }, () => {
     await once(web, 'listening')
     ports.http = (web.address() as AddressInfo).port
     stops.push(async () => void web.close())
-    server = await serve(['--allow', `127.0.0.1:${ports.postgres},${ports.ssh},${ports.http}`], ENV)
+    server = await serve(
+      ['--allow', `127.0.0.1:${ports.postgres},${ports.ssh},${ports.http},${ports.redis},${ports.mariadb}`],
+      ENV,
+    )
     stops.push(() => server.stop())
     paths.push({ name: 'direct', url: server.url, flags: [] })
     await startProxies()
@@ -216,14 +221,14 @@ describe('real programs', { concurrency: false }, () => {
         const bench = await run(join(bin, 'pgbench'), [
           ...through,
           '-c',
-          '8',
+          '32',
           '-j',
           '2',
           '-t',
-          LONG ? '500' : '50',
+          LONG ? '500' : '20',
           'postgres',
         ])
-        assert.match(bench.stdout, new RegExp(`number of transactions actually processed: ${LONG ? 4000 : 400}/`))
+        assert.match(bench.stdout, new RegExp(`number of transactions actually processed: ${LONG ? 16000 : 640}/`))
         assert.match(bench.stdout, /number of failed transactions: 0 /)
         const dump = ['-U', 'postgres', '-h', '127.0.0.1', 'postgres', '-p']
         const strip = (text: string) => text.replace(/^\\(un)?restrict .*$/gm, '')
@@ -279,6 +284,61 @@ describe('real programs', { concurrency: false }, () => {
       } finally {
         await tunnel.stop()
       }
+    })
+  }
+
+  async function startRedis(): Promise<void> {
+    const args = ['--port', String(ports.redis), '--bind', '127.0.0.1', '--save', '', '--dir', folder]
+    const running = start(which('redis-server')!, args)
+    stops.push(() => running.stop())
+    await untilOpen(ports.redis, running)
+  }
+
+  async function startMariadb(): Promise<void> {
+    const data = join(folder, 'mariadb')
+    mkdirSync(data)
+    await run('chown', ['mysql', data])
+    const common = ['--no-defaults', `--datadir=${data}`, '--user=mysql']
+    await run('mariadb-install-db', [...common, '--auth-root-authentication-method=normal'])
+    const socket = join(data, 'socket')
+    const args = [...common, `--port=${ports.mariadb}`, '--bind-address=127.0.0.1', `--socket=${socket}`]
+    const running = start(which('mariadbd')!, [...args, '--skip-name-resolve', '--max-allowed-packet=16M'])
+    stops.push(() => running.stop())
+    await untilOpen(ports.mariadb, running)
+  }
+
+  const libraries: readonly [
+    example: string,
+    programs: string[],
+    begin: () => Promise<unknown>,
+    port: () => number,
+    says: string,
+  ][] = [
+    [
+      'postgres',
+      [join(postgresBin(), 'initdb')],
+      () => (postgres ??= startPostgres()),
+      () => ports.postgres,
+      '5000000',
+    ],
+    ['mysql', ['mariadbd', 'mariadb-install-db'], startMariadb, () => ports.mariadb, '2000000'],
+    ['redis', ['redis-server'], startRedis, () => ports.redis, '1000000'],
+    ['ssh', ['sshd', 'ssh-keygen'], () => (sshd ??= startSshd()), () => ports.ssh, '3000000'],
+  ]
+  for (const [example, programs, begin, port, says] of libraries) {
+    it(`examples/clients/${example}.mjs: a driver on a tunnel's stream`, async (t) => {
+      if (!need(t, ...programs) || !needRoot(t)) return
+      const keys = await begin()
+      const env = {
+        ...process.env,
+        SLUICE_URL: server.url,
+        SLUICE_TOKEN: TOKEN,
+        SSH_USER: userInfo().username,
+        ...(typeof keys === 'string' ? { SSH_KEY: join(keys, 'user') } : {}),
+      }
+      const script = join(ROOT, 'examples', 'clients', `${example}.mjs`)
+      const { stdout } = await run(process.execPath, [script, `127.0.0.1:${port()}`], { env, cwd: ROOT })
+      assert.equal(stdout.trim(), `answer 42, ${says} bytes`)
     })
   }
 })
