@@ -11,7 +11,7 @@ if (binary === undefined) {
   console.error(`on-node: Node ${major} is not here (tools/provision.mjs installs it)`)
   process.exit(1)
 }
-const folders = ['e2e', 'server', 'cli', 'node', 'websocket']
+const folders = ['e2e', 'server', 'cli', 'node', 'websocket', 'carriers']
 const files = folders.flatMap((folder) =>
   readdirSync(join(root, 'dist', 'test', folder), { recursive: true })
     .map(String)
