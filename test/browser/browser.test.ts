@@ -126,7 +126,7 @@ describe('in Chromium', () => {
       const page = await browser.newPage()
       await page.goto(`http://127.0.0.1:${tunnel.port}/`)
       const load =
-        'Promise.all(Array.from({ length: 200 }, async (_, i) => (await (await fetch(`/object/${i}`)).text()).length))'
+        'Promise.all(Array.from({ length: 200 }, async (_, i) => (await (await fetch("/object/" + i)).text()).length))'
       const lengths = await page.evaluate(load)
       assert.deepEqual(
         lengths,

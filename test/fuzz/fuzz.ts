@@ -12,6 +12,7 @@ import {
 } from '#src/config/index.js'
 import { CODES, SluiceError } from '#src/errors/index.js'
 import { Policy } from '#src/server/index.js'
+import { Session } from '#src/session/index.js'
 import {
   Connection,
   checkRequest,
@@ -20,6 +21,7 @@ import {
   MessageAssembler,
   ResponseHeadParser,
 } from '#src/websocket/index.js'
+import { encodeFrame, type Frame, MessageDecoder, Violation, withDefaults } from '#src/wire/index.js'
 import { Random, randomCuts } from '../helpers/random.js'
 import { naiveDecode } from '../websocket/naive.js'
 
@@ -100,6 +102,58 @@ const nothing = {
   failed() {},
 }
 
+/** A message of sluice.1: a frame that makes some sense, often with bytes changed, or no sense at all. */
+function message(random: Random): Buffer {
+  const stream = random.below(8)
+  const offset = random.below(4) === 0 ? random.below(200_000) : random.below(8)
+  const samples: Frame[] = [
+    { type: 'OPEN', stream, target: { kind: random.below(3) === 0 ? 'UDP' : 'TCP', host: 'h', port: 1 } },
+    { type: 'LISTEN', stream, target: { kind: 'TCP', host: '', port: 0 } },
+    { type: 'OPENED', stream, address: 'a:1' },
+    { type: 'OPEN_FAILED', stream, code: random.below(20), text: 't' },
+    { type: 'FIN', stream, offset },
+    { type: 'RESET', stream, code: random.below(8), offset },
+    { type: 'CREDIT', stream, offset: random.below(1_000_000) },
+    { type: 'MAX_STREAMS', count: random.below(1_000) },
+    { type: 'ACK', carrier: random.below(2), count: random.below(6), delay: random.below(100_000) },
+    { type: 'PING', opaque: new Uint8Array(random.below(32)) },
+    { type: 'DATAGRAM', stream, payload: new Uint8Array(random.below(50)) },
+    { type: 'GOAWAY', scope: random.below(2) === 0 ? 'carrier' : 'session', limit: random.below(9) },
+    { type: 'CLOSE', code: random.below(20), text: 'x' },
+  ]
+  const kind = random.below(samples.length + 3)
+  const body = random.bytes(random.below(40))
+  if (kind === samples.length) return random.bytes(random.below(60))
+  if (kind > samples.length) return Buffer.concat([Uint8Array.of(5 + random.below(2), stream, random.below(64)), body])
+  const bytes = Buffer.from(encodeFrame(samples[kind]!))
+  if (random.below(4) === 0) bytes[random.below(bytes.length)] = random.below(256)
+  return samples[kind]!.type === 'OPEN' ? Buffer.concat([bytes, body]) : bytes
+}
+
+/** What a decoder makes of a message in these parts, as text. */
+function decoded(parts: readonly Uint8Array[]): string {
+  const said: string[] = []
+  let data = ''
+  const decoder = new MessageDecoder(
+    {
+      frame: (frame) => void said.push(JSON.stringify(frame)),
+      open: (frame) => void said.push(JSON.stringify(frame)),
+      data: (stream, offset) => void said.push(`data ${stream} ${offset}`),
+      payload: (bytes) => (data += Buffer.from(bytes).toString('hex')),
+    },
+    4096,
+  )
+  try {
+    decoder.begin(undefined)
+    for (const part of parts) decoder.push(part)
+    decoder.end()
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error
+    return `refused ${error.reason}`
+  }
+  return `${said.join()} ${data}`
+}
+
 const TARGETS: Record<string, (random: Random) => void> = {
   decoder: (random) => {
     const bytes = frames(random)
@@ -135,6 +189,49 @@ const TARGETS: Record<string, (random: Random) => void> = {
     )
     for (const piece of randomCuts(frames(random), random)) connection.receive(piece)
     connection.receiveEnd()
+  },
+  message: (random) => {
+    const bytes = message(random)
+    const [whole, cut] = [decoded([bytes]), decoded(randomCuts(bytes, random))]
+    if (whole !== cut) throw new Error(`whole ${whole}, cut ${cut}: ${bytes.toString('hex')}`)
+  },
+  session: (random) => {
+    const parameters = withDefaults({ max_message: 65_536, max_streams: 6, resume_for: 1_000, features: 7 })
+    const role = random.below(2) === 0 ? 'client' : 'server'
+    let held = 0
+    const handler = { data: (bytes: Uint8Array) => void (held += bytes.length), ended() {}, reset() {} }
+    const session = new Session(
+      { role, own: parameters, peer: parameters, now: 0 },
+      {
+        opened: (stream) => {
+          stream.start(handler)
+          if (random.below(2) === 0) stream.accept('')
+          else stream.refuse(1, '')
+        },
+        wake() {},
+        gaveUp() {},
+        closed() {},
+      },
+    )
+    session.attach(0, 65_536, 0)
+    const own =
+      role === 'client' ? [0, 1, 2].map(() => session.open({ kind: 'TCP', host: 'h', port: 1 }, handler, 0)) : []
+    for (let now = 0; now < 40; now++) {
+      const bytes = message(random)
+      session.begin(0, random.below(2) === 0 ? bytes.length : undefined, now)
+      for (const piece of randomCuts(bytes, random)) session.push(0, piece, undefined, now)
+      session.end(0, now)
+      const stream = own[random.below(4)]
+      if (stream !== undefined && random.below(3) === 0) stream.write(new Uint8Array(random.below(300)))
+      if (stream !== undefined && random.below(20) === 0) stream.end()
+      if (stream !== undefined && random.below(20) === 0) stream.abort(0)
+      for (let sent = 0; session.transmit(now) !== undefined; sent++) {
+        if (sent > 1_000) throw new Error('a session that never stops sending')
+      }
+      session.advance(now)
+    }
+    session.close(0, '', 50)
+    if (session.figures.held !== 0 || session.figures.streams !== 0) throw new Error('something is left after the end')
   },
   response: (random) => {
     const parser = new ResponseHeadParser()
