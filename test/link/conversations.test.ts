@@ -1,43 +1,12 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { describe, it } from 'node:test'
-import { type Carrier, type CarrierEvents, ClientLink, ServerLink, type SyncHost } from '#src/link/index.js'
+import { ClientLink, ServerLink, type SyncHost } from '#src/link/index.js'
 import type { Stream } from '#src/session/index.js'
 import { withDefaults } from '#src/wire/index.js'
 import { Endpoint } from '../session/endpoint.js'
-import { type Conversation, type ConversationStep, fromHex, load, toHex } from '../wire/vectors.js'
-
-/** A carrier whose other end is a script. */
-class ScriptedCarrier implements Carrier {
-  events: CarrierEvents | undefined
-  readonly sent: string[] = []
-  closed = false
-
-  start(events: CarrierEvents): void {
-    this.events = events
-  }
-
-  send(head: Uint8Array, headLength: number, body?: Uint8Array): void {
-    const hex = toHex(head.subarray(0, headLength)) + (body === undefined ? '' : toHex(body))
-    if (!hex.startsWith('0b')) this.sent.push(hex)
-  }
-
-  receive(hex: string): void {
-    const bytes = fromHex(hex)
-    this.events!.begin(bytes.length)
-    this.events!.part(bytes, undefined)
-    this.events!.end()
-  }
-
-  cork(): void {}
-  uncork(): void {}
-  close(): void {
-    this.closed = true
-  }
-  destroy(): void {
-    this.closed = true
-  }
-}
+import { type Conversation, type ConversationStep, load } from '../wire/vectors.js'
+import { ScriptedCarrier } from './scripted.js'
 
 const FILLS: Record<'client' | 'server', (length: number, call: number) => Uint8Array> = {
   client: (length) => new Uint8Array(length).fill(0x22),

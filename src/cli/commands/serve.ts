@@ -48,6 +48,7 @@ interface ServeFlags {
   dialTimeout: string
   pingInterval: string
   grace: string
+  resumeFor: string
   quiet?: boolean
   verbose?: boolean
 }
@@ -81,6 +82,7 @@ const OPTIONS: readonly (() => Option)[] = [
   () => value('--handshake-timeout <time>', 'for TLS and the request', 'SLUICE_HANDSHAKE_TIMEOUT', '10s'),
   () => value('--dial-timeout <time>', 'for the target to answer', 'SLUICE_DIAL_TIMEOUT', '10s'),
   PING,
+  () => value('--resume-for <time>', 'keep a session whose WebSocket is lost this long', 'SLUICE_RESUME_FOR', '5m'),
   () => value('--grace <time>', 'on SIGTERM, let what runs finish this long', 'SLUICE_GRACE', '30s'),
   QUIET,
   VERBOSE,
@@ -141,6 +143,7 @@ function serverOptions(
       dialTimeout: parseDuration(flags.dialTimeout, '--dial-timeout'),
     },
     pingInterval: parseDuration(flags.pingInterval, '--ping-interval'),
+    resumeFor: parseDuration(flags.resumeFor, '--resume-for'),
     version: VERSION,
     onEvent: (event) => logEvent(report, event),
   }
