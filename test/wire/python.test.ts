@@ -8,5 +8,8 @@ it('a decoder and encoder in Python, written from the specification alone, agree
   if (!need(t, 'python3')) return
   const script = join(ROOT, 'interop', 'python', 'sluice1.py')
   const { stdout } = await run('python3', [script, join(ROOT, 'spec', 'vectors')])
-  assert.match(stdout, /^\d+ frames, \d+ refusals, \d+ varints, \d+ conversations, \d+ proofs: all as the vectors say$/m)
+  assert.match(
+    stdout,
+    /^\d+ frames, \d+ refusals, \d+ varints, \d+ conversations, \d+ proofs: all as the vectors say$/m,
+  )
 })
