@@ -1,5 +1,5 @@
 // Measures the tunnel beside what does the same job, in turn within one run: direct, a plain Node relay, socat, websockify,
-// sluice in plain mode, and over TLS. Every figure is a median of rounds, in absolute numbers and as a ratio to the plain
+// ssh -L, sluice in plain mode, as a session, and over TLS. Every figure is a median of rounds, in absolute numbers and as a ratio to the plain
 // Node relay; byte counts are checked. Writes JSON to artifacts/bench.json. `--rounds N` and `--seconds N` set how often and how long; `--quick` is
 // for smoke only.
 import { spawn } from 'node:child_process'
@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
-import { cpus, tmpdir } from 'node:os'
+import { cpus, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { python, which } from '../tools/provision.mjs'
 import { root } from '../tools/root.mjs'
@@ -99,7 +99,7 @@ net.createServer({ allowHalfOpen: true, noDelay: true }, (a) => {
 const cli = ['dist/cli/main.js']
 const env = { SLUICE_TOKEN: TOKEN }
 
-async function sluice(target, tls) {
+async function sluice(target, tls, flags = []) {
   const server = start(
     process.execPath,
     [
@@ -117,7 +117,8 @@ async function sluice(target, tls) {
   )
   const [, url] = await said(server, /serving on (\S+)/)
   const pin = tls ? ['--pin', (await said(server, /--pin (\S+)/))[1]] : []
-  const client = start(process.execPath, [...cli, 'connect', url, '-L', `0:127.0.0.1:${target}`, ...pin], env)
+  const args = [...cli, 'connect', url, '-L', `0:127.0.0.1:${target}`, ...pin, ...flags]
+  const client = start(process.execPath, args, env)
   const [, port] = await said(client, /listening on \S+:(\d+) for/)
   return { port: Number(port), pids: [server.child.pid, client.child.pid] }
 }
@@ -150,8 +151,35 @@ const WAYS = {
     const [, port] = await said(client, /listening on \S+:(\d+) for/)
     return { port: Number(port), pids: undefined }
   },
-  'sluice plain': (target) => sluice(target, false),
-  'sluice plain, TLS': (target) => sluice(target, true),
+  'ssh -L': (target) => sshForward(target),
+  'sluice plain': (target) => sluice(target, false, ['--plain']),
+  sluice: (target) => sluice(target, false),
+  'sluice, TLS': (target) => sluice(target, true),
+}
+
+/** ssh's own forward, to an sshd of ours; what it costs is mostly in children of both, so their CPU is not counted. */
+async function sshForward(target) {
+  const folder = join(tmpdir(), `sluice-bench-ssh-${process.pid}-${target}`)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  mkdirSync('/run/sshd', { recursive: true })
+  for (const name of ['host', 'user'])
+    await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(folder, name)])
+  writeFileSync(join(folder, 'authorized'), readFileSync(join(folder, 'user.pub')), { mode: 0o600 })
+  const [sshPort, port] = [await freePort(), await freePort()]
+  const lines = [
+    `Port ${sshPort}`,
+    'ListenAddress 127.0.0.1',
+    `HostKey ${folder}/host`,
+    `AuthorizedKeysFile ${folder}/authorized`,
+  ]
+  writeFileSync(join(folder, 'config'), [...lines, 'StrictModes no', 'UsePAM no', 'PermitRootLogin yes', ''].join('\n'))
+  start(which('sshd'), ['-D', '-e', '-f', join(folder, 'config')])
+  ;(await connectTo(sshPort)).destroy()
+  const quiet = ['-o', 'StrictHostKeyChecking=no', '-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR']
+  const to = ['-p', String(sshPort), '-i', join(folder, 'user'), `${userInfo().username}@127.0.0.1`]
+  start('ssh', ['-N', '-L', `127.0.0.1:${port}:127.0.0.1:${target}`, ...quiet, ...to])
+  ;(await connectTo(port)).destroy()
+  return { port, pids: undefined }
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
@@ -326,7 +354,7 @@ const waysTo = async (port, names) => {
   return ways
 }
 
-const missing = ['iperf3', 'wrk', 'nginx', 'socat'].filter((name) => !which(name))
+const missing = ['iperf3', 'wrk', 'nginx', 'socat', 'sshd', 'ssh'].filter((name) => !which(name))
 if (!existsSync(python)) missing.push('python environment')
 if (missing.length > 0) {
   console.error(`bench: ${missing.join(', ')} not here (tools/provision.mjs installs them where it may)`)

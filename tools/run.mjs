@@ -92,6 +92,11 @@ const COMMANDS = {
     await provision()
     node(join(root, 'bench', 'bench.mjs'), ...rest)
   },
+  'bench:line': async () => {
+    build()
+    await provision()
+    node(join(root, 'bench', 'line.mjs'), ...rest)
+  },
   interop: async () => {
     build()
     await provision()

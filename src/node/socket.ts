@@ -47,7 +47,10 @@ export class SocketStream implements ByteStream {
   static connectTls(options: tls.ConnectionOptions, mode: ReadMode = defaultReadMode()): SocketStream {
     const stream = new SocketStream(true, mode)
     const all = { ...options, allowHalfOpen: true, ...stream.#option() } as tls.ConnectionOptions
-    return stream.#use(tls.connect(all))
+    const socket = tls.connect(all)
+    // Unlike net.connect(), tls.connect() passes over `noDelay`: small packets would wait for the ACK of those before.
+    socket.once('connect', () => socket.setNoDelay(true))
+    return stream.#use(socket)
   }
 
   /**

@@ -1,0 +1,229 @@
+// Measures sluice over an emulated long line: two network namespaces joined by bench/wan/wanlink.c, 50 ms round trip. First byte of
+// a new connection, bulk with and without loss, and keystrokes beside bulk on a slow line; each beside the direct connection in
+// the same minutes. Needs root, ip, cc and iperf3. Writes artifacts/line.json. `--seconds N` for each bulk test, `--quick`.
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { root } from '../tools/root.mjs'
+
+const self = fileURLToPath(import.meta.url)
+const TOKEN = 'bench-token-0123456789abcdef'
+const percentile = (values, p) =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor((values.length * p) / 100))]
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+
+/** Inside the client's namespace: how long until the first byte of the answer on a new connection, in ms. */
+async function firstBytes(host, port, count) {
+  const times = []
+  for (let i = 0; i < count; i++) {
+    const started = performance.now()
+    const socket = net.connect({ host, port, noDelay: true })
+    socket.write('x')
+    await once(socket, 'data')
+    times.push(performance.now() - started)
+    socket.destroy()
+  }
+  return times
+}
+
+/** One byte every 10 ms, and when each came back, in ms. */
+async function keystrokes(host, port, count) {
+  const socket = net.connect({ host, port, noDelay: true })
+  await once(socket, 'connect')
+  const sent = []
+  const times = []
+  socket.on('data', (chunk) => {
+    for (let i = 0; i < chunk.length; i++) times.push(performance.now() - sent[times.length])
+  })
+  for (let i = 0; i < count; i++) {
+    sent.push(performance.now())
+    socket.write('k')
+    await sleep(10)
+  }
+  while (times.length < count) await sleep(10)
+  socket.destroy()
+  return times
+}
+
+const probe = process.argv.indexOf('--probe')
+if (probe > 0) {
+  const [what, host, port, count] = process.argv.slice(probe + 1)
+  const measure = what === 'first' ? firstBytes : keystrokes
+  console.log(JSON.stringify(await measure(host, Number(port), Number(count))))
+  process.exit(0)
+}
+
+const quick = process.argv.includes('--quick')
+const at = process.argv.indexOf('--seconds')
+const SECONDS = at > 0 ? Number(process.argv[at + 1]) : quick ? 3 : 8
+const KEYS = quick ? 300 : 2_000
+const [A, B] = [`sluice-a-${process.pid}`, `sluice-b-${process.pid}`]
+const [ADDRESS_A, ADDRESS_B] = ['10.200.7.1', '10.200.7.2']
+const children = []
+
+function start(program, args) {
+  const child = spawn(program, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, SLUICE_TOKEN: TOKEN },
+  })
+  const running = { child, out: '' }
+  child.stdout.on('data', (chunk) => (running.out += chunk))
+  child.stderr.on('data', (chunk) => (running.out += chunk))
+  children.push(running)
+  return running
+}
+const inside = (name, program, ...args) => start('ip', ['netns', 'exec', name, program, ...args])
+async function said(running, pattern) {
+  for (let tries = 0; tries < 400; tries++) {
+    const match = pattern.exec(running.out)
+    if (match !== null) return match
+    await sleep(25)
+  }
+  throw new Error(`waited in vain for ${pattern}: ${running.out}`)
+}
+async function output(running) {
+  const [code] = await once(running.child, 'close')
+  if (code !== 0) throw new Error(`ended with ${code}: ${running.out.slice(-500)}`)
+  return running.out
+}
+
+async function endAll() {
+  for (const { child } of children.splice(0).reverse()) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill('SIGTERM')
+    const force = setTimeout(() => child.kill('SIGKILL'), 1_000)
+    await once(child, 'close')
+    clearTimeout(force)
+  }
+}
+
+const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+
+/** A line, the targets behind it, and every way to them. */
+async function scene(settings, act) {
+  ip('netns', 'add', A)
+  ip('netns', 'add', B)
+  try {
+    for (const name of [A, B]) ip('netns', 'exec', name, 'ip', 'link', 'set', 'lo', 'up')
+    start(join(root, '.tools', 'wanlink'), [A, ADDRESS_A, B, ADDRESS_B, 'delay_ms=25', ...settings])
+    await sleep(500)
+    inside(B, 'iperf3', '-s', '-p', '5201')
+    const echo =
+      "require('net').createServer({noDelay:true},s=>{s.on('error',()=>{});s.pipe(s)}).listen(7007,'0.0.0.0',()=>console.log('up'))"
+    await said(inside(B, process.execPath, '-e', echo), /up/)
+    const ways = { direct: { host: ADDRESS_B, bulk: 5201, echo: 7007 } }
+    for (const [name, tls, plain] of [
+      ['sluice', false, false],
+      ['sluice, TLS', true, false],
+      ['sluice plain', false, true],
+    ]) {
+      const flags = ['--allow', '127.0.0.1:5201,7007', ...(tls ? ['--tls-self-signed'] : [])]
+      const server = inside(B, process.execPath, 'dist/cli/main.js', 'serve', '--listen', `${ADDRESS_B}:0`, ...flags)
+      const [, url] = await said(server, /serving on (\S+)/)
+      const pin = tls ? ['--pin', (await said(server, /--pin (\S+)/))[1]] : []
+      const forwards = ['-L', '0:127.0.0.1:5201', '-L', '0:127.0.0.1:7007', ...(plain ? ['--plain'] : [])]
+      const client = inside(A, process.execPath, 'dist/cli/main.js', 'connect', url, ...forwards, ...pin)
+      const [, echoPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:7007/)
+      const [, bulkPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:5201/)
+      ways[name] = { host: '127.0.0.1', bulk: Number(bulkPort), echo: Number(echoPort) }
+    }
+    await act(ways)
+  } finally {
+    await endAll()
+    for (const name of [A, B]) ip('netns', 'del', name)
+  }
+}
+
+const measure = async (what, way, count) =>
+  JSON.parse(
+    await output(inside(A, process.execPath, self, '--probe', what, way.host, String(way.echo), String(count))),
+  )
+
+async function bulk(way, ...flags) {
+  for (let tries = 0; ; tries++) {
+    const args = ['-c', way.host, '-p', String(way.bulk), '-t', String(SECONDS), '-J', ...flags]
+    const running = inside(A, 'iperf3', ...args)
+    await once(running.child, 'close')
+    const result = JSON.parse(running.out)
+    if (result.error === undefined) return result.end.sum_received.bits_per_second / 1e6
+    if (tries > 5) throw new Error(result.error)
+    await sleep(500)
+  }
+}
+
+const table = {}
+const put = (metric, name, value, digits = 1) => {
+  table[metric] ??= {}
+  table[metric][name] = Number(value.toFixed(digits))
+}
+
+const tests = [
+  ['1 stream up', '-P', '1'],
+  ['1 stream down', '-R'],
+  ['8 streams up', '-P', '8'],
+]
+async function bulkTests(ways, label) {
+  for (const [title, ...flags] of tests) {
+    for (const [name, way] of Object.entries(ways)) put(`${title}, ${label}, Mbit/s`, name, await bulk(way, ...flags))
+  }
+}
+
+if (process.getuid?.() !== 0) {
+  console.error('line: needs root, for network namespaces')
+  process.exit(1)
+}
+mkdirSync(join(root, '.tools'), { recursive: true })
+if (!existsSync(join(root, '.tools', 'wanlink'))) {
+  execFileSync('cc', ['-O2', '-o', join(root, '.tools', 'wanlink'), join(root, 'bench', 'wan', 'wanlink.c')])
+}
+await scene(['loss=0'], async (ways) => {
+  for (const [name, way] of Object.entries(ways)) {
+    await measure('first', way, 2)
+    put('first byte of a new connection p50, ms', name, percentile(await measure('first', way, quick ? 10 : 40), 50))
+  }
+  await bulkTests(ways, 'no loss')
+})
+await scene(['loss=0.01'], (ways) => bulkTests(ways, '1 % loss'))
+await scene(['loss=0', 'mbit=50'], async (ways) => {
+  for (const [name, way] of Object.entries(ways)) {
+    const idle = await measure('keys', way, KEYS / 4)
+    put('keystroke on an idle 50 Mbit/s line p50, ms', name, percentile(idle, 50))
+    put('keystroke on an idle 50 Mbit/s line p99, ms', name, percentile(idle, 99))
+    const load = inside(
+      A,
+      'iperf3',
+      '-c',
+      way.host,
+      '-p',
+      String(way.bulk),
+      '-t',
+      String(Math.ceil(KEYS / 90) + 6),
+      '-J',
+    )
+    await sleep(4_000)
+    const busy = await measure('keys', way, KEYS)
+    const mbits = JSON.parse(await output(load)).end.sum_received.bits_per_second / 1e6
+    put('keystroke beside bulk p50, ms', name, percentile(busy, 50))
+    put('keystroke beside bulk p99, ms', name, percentile(busy, 99))
+    put('that bulk, Mbit/s', name, mbits)
+  }
+})
+
+const names = Object.keys(Object.values(table)[0])
+console.log(`Round trip 50 ms, ${SECONDS} s for each bulk test, ${KEYS} keystrokes; in brackets the ratio to direct.\n`)
+console.log(`| | ${names.join(' | ')} |\n| --- |${names.map(() => ' --- |').join('')}`)
+for (const [metric, row] of Object.entries(table)) {
+  console.log(
+    `| ${metric} | ${names.map((name) => `${row[name]} (${(row[name] / row.direct).toFixed(2)})`).join(' | ')} |`,
+  )
+}
+mkdirSync(join(root, 'artifacts'), { recursive: true })
+writeFileSync(
+  join(root, 'artifacts', 'line.json'),
+  JSON.stringify({ node: process.version, seconds: SECONDS, table }, undefined, 2),
+)
+process.exit(0)
