@@ -21,9 +21,10 @@ import {
   MessageAssembler,
   ResponseHeadParser,
 } from '#src/websocket/index.js'
-import { encodeFrame, type Frame, MessageDecoder, Violation, withDefaults } from '#src/wire/index.js'
+import { closeReasonName, encodeFrame, type Frame, MessageDecoder, Violation, withDefaults } from '#src/wire/index.js'
 import { Random, randomCuts } from '../helpers/random.js'
 import { naiveDecode } from '../websocket/naive.js'
+import { naiveMessage } from '../wire/naive.js'
 
 const argument = (name: string, preset: number) => {
   const at = process.argv.indexOf(name)
@@ -130,16 +131,28 @@ function message(random: Random): Buffer {
   return samples[kind]!.type === 'OPEN' ? Buffer.concat([bytes, body]) : bytes
 }
 
-/** What a decoder makes of a message in these parts, as text. */
-function decoded(parts: readonly Uint8Array[]): string {
-  const said: string[] = []
-  let data = ''
+/** What a decoder makes of a message in these parts: `[name, field, …]` as the naive one has it, or the refusal's code. */
+function decoded(parts: readonly Uint8Array[]): unknown[] | string {
+  let said: unknown[] = []
+  const data: Uint8Array[] = []
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+  const fields = (frame: Frame) =>
+    Object.values(frame).map((value) => (value instanceof Uint8Array ? hex(value) : value))
+  let streams = false
   const decoder = new MessageDecoder(
     {
-      frame: (frame) => void said.push(JSON.stringify(frame)),
-      open: (frame) => void said.push(JSON.stringify(frame)),
-      data: (stream, offset) => void said.push(`data ${stream} ${offset}`),
-      payload: (bytes) => (data += Buffer.from(bytes).toString('hex')),
+      frame: (frame) => {
+        said = fields(frame)
+      },
+      open: (frame) => {
+        said = fields(frame)
+        streams = true
+      },
+      data: (stream, offset) => {
+        said = offset === undefined ? ['DATA_NEXT', stream] : ['DATA', stream, offset]
+        streams = true
+      },
+      payload: (bytes) => void data.push(bytes.slice()),
     },
     4096,
   )
@@ -149,9 +162,9 @@ function decoded(parts: readonly Uint8Array[]): string {
     decoder.end()
   } catch (error) {
     if (!(error instanceof Violation)) throw error
-    return `refused ${error.reason}`
+    return closeReasonName(error.reason)
   }
-  return `${said.join()} ${data}`
+  return streams ? [...said, hex(Buffer.concat(data))] : said
 }
 
 const TARGETS: Record<string, (random: Random) => void> = {
@@ -192,8 +205,11 @@ const TARGETS: Record<string, (random: Random) => void> = {
   },
   message: (random) => {
     const bytes = message(random)
-    const [whole, cut] = [decoded([bytes]), decoded(randomCuts(bytes, random))]
-    if (whole !== cut) throw new Error(`whole ${whole}, cut ${cut}: ${bytes.toString('hex')}`)
+    const [whole, cut] = [decoded([bytes]), decoded(randomCuts(bytes, random))].map((said) => JSON.stringify(said))
+    const naive = naiveMessage(bytes)
+    if (whole !== cut || (naive !== undefined && JSON.stringify(naive) !== whole)) {
+      throw new Error(`whole ${whole}, cut ${cut}, naive ${JSON.stringify(naive)}: ${bytes.toString('hex')}`)
+    }
   },
   session: (random) => {
     const parameters = withDefaults({ max_message: 65_536, max_streams: 6, resume_for: 1_000, features: 7 })
