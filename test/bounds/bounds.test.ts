@@ -121,31 +121,69 @@ describe('bounds', { skip: linux }, () => {
     })
   }
 
-  it(`${IDLE} idle connections cost at most 40 KiB each, client and server together`, async (t) => {
-    await withServer(echo, async (server, target) => {
-      const tunnel = await connect(server.url, `127.0.0.1:${target.port}`, ['--plain'], ENV)
-      const openAll = async (count: number) => {
-        const made: net.Socket[] = []
-        for (let i = 0; i < count; i += 50) {
-          const some = await Promise.all(Array.from({ length: 50 }, () => connectTo(tunnel.port)))
-          for (const socket of some) {
-            socket.write('x')
-            await receive(socket, 1)
+  for (const [mode, flags, most] of [
+    ['in plain mode', ['--plain'], 40],
+    ['in one session', [], 24],
+  ] as const) {
+    it(`${IDLE} idle connections ${mode} cost at most ${most} KiB each, client and server together`, async (t) => {
+      await withServer(echo, async (server, target) => {
+        const tunnel = await connect(server.url, `127.0.0.1:${target.port}`, flags, ENV)
+        const openAll = async (count: number) => {
+          const made: net.Socket[] = []
+          for (let i = 0; i < count; i += 50) {
+            const some = await Promise.all(Array.from({ length: 50 }, () => connectTo(tunnel.port)))
+            for (const socket of some) {
+              socket.write('x')
+              await receive(socket, 1)
+            }
+            made.push(...some)
           }
-          made.push(...some)
+          return made
         }
-        return made
-      }
-      const warm = await openAll(300)
-      await sleep(500)
-      const before = resident(server) + resident(tunnel)
-      const sockets = await openAll(IDLE)
-      await sleep(1_000)
-      const each = (resident(server) + resident(tunnel) - before) / IDLE / 1024
-      t.diagnostic(`${each.toFixed(1)} KiB each`)
-      assert.ok(each <= 40, `${each} KiB`)
-      for (const socket of [...warm, ...sockets]) socket.destroy()
-      await tunnel.stop('SIGKILL')
+        const warm = await openAll(300)
+        await sleep(500)
+        const before = resident(server) + resident(tunnel)
+        const sockets = await openAll(IDLE)
+        await sleep(1_000)
+        const each = (resident(server) + resident(tunnel) - before) / IDLE / 1024
+        t.diagnostic(`${each.toFixed(1)} KiB each`)
+        assert.ok(each <= most, `${each} KiB`)
+        for (const socket of [...warm, ...sockets]) socket.destroy()
+        await tunnel.stop('SIGKILL')
+      })
     })
+  }
+
+  it('1,000 stalled streams of one session hold what their credit and the replay budget allow, and give it back', async (t) => {
+    await withServer(
+      () => {},
+      async (server, target) => {
+        const tunnel = await connect(server.url, `127.0.0.1:${target.port}`, [], ENV)
+        const sockets: net.Socket[] = []
+        for (let i = 0; i < 1_000; i++) {
+          const socket = await connectTo(tunnel.port)
+          socket.on('error', () => {})
+          sockets.push(socket)
+        }
+        await until(() => target.sockets.size === 1_000, 'all targets')
+        for (const socket of target.sockets) socket.pause()
+        const before = resident(server) + resident(tunnel)
+        // More than the kernels' buffers, so that it is ours that fill.
+        const block = Buffer.alloc(8 * MIB)
+        for (const socket of sockets) socket.write(block)
+        await sleep(5_000)
+        const growth = (resident(server) + resident(tunnel) - before) / MIB
+        t.diagnostic(`${growth.toFixed(0)} MiB`)
+        // 64 MiB of replay memory and what passed it in one turn; 64 MiB of initial credit, and 64 MiB of pool.
+        assert.ok(growth < 400, `${growth} MiB`)
+        // Nobody reads a side that is stalled, so it is the targets that can end it, as without a tunnel.
+        for (const socket of target.sockets) socket.resetAndDestroy()
+        await until(() => sockets.every((socket) => socket.destroyed), 'all streams to be reset', 20_000)
+        const socket = await connectTo(tunnel.port)
+        await until(() => target.sockets.size === 1, 'a fresh stream')
+        socket.destroy()
+        await tunnel.stop('SIGKILL')
+      },
+    )
   })
 })
