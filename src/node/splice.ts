@@ -42,6 +42,8 @@ export class Splice implements StreamHandler {
   #consumed = 0
   #tcpEnded = false
   #streamEnded = false
+  #tcpFinished = false
+  #streamClosed = false
   #over = false
   onOpened: ((address: string) => void) | undefined
   /** Whether the end of the far side ends it all: for standard input, of which nobody knows whether it will end. */
@@ -61,7 +63,7 @@ export class Splice implements StreamHandler {
       ended: () => this.#ended(),
       drained: () => {},
       written: () => this.#consume(),
-      finished: () => {},
+      finished: () => this.#finished(),
       closed: (error) => this.#closed(error),
     })
     return this
@@ -87,10 +89,17 @@ export class Splice implements StreamHandler {
 
   #closed(error: Error | undefined): void {
     if (this.#over) return
+    if (this.#streamClosed) return this.#finish(error === undefined ? undefined : { from: 'tcp', error })
     if (error === undefined && this.#tcpEnded && this.#streamEnded) return
     this.#link.touch()
     this.#stream.abort(ResetCode.CONNECTION_RESET)
     this.#finish({ from: 'tcp', error })
+  }
+
+  /** All that the stream brought has left. */
+  #finished(): void {
+    this.#tcpFinished = true
+    if (this.#streamClosed) this.#finish(undefined)
   }
 
   #consume(): void {
@@ -139,8 +148,10 @@ export class Splice implements StreamHandler {
     this.#tcp.resume()
   }
 
+  /** The stream is over; it all is only when what it brought has left on the TCP side. */
   closed(): void {
-    this.#finish(undefined)
+    this.#streamClosed = true
+    if (this.#tcpFinished) this.#finish(undefined)
   }
 
   /** Ends both sides at once. */
