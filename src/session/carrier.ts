@@ -42,9 +42,8 @@ export class Carrier {
   /** Whether its peer, or we, want no new streams on it. */
   leaving = false
   suspected = false
-  /** Messages processed in all, and as far as the last ACK said. */
+  /** Messages processed in all. */
   received = 0
-  #receivedAcked = 0
   #owed = 0
   #owedSince: number | undefined
   /** ACKs of much are sent sooner than they must be: the peer's window opens with them. */
@@ -120,14 +119,8 @@ export class Carrier {
   makeAck(now: number): Frame {
     this.#owed = 0
     this.#owedSince = undefined
-    this.#receivedAcked = this.received
     const delay = Math.max(0, Math.round((now - this.#lastProcessedAt) * 1000))
     return { type: 'ACK', carrier: this.number, count: this.received, delay }
-  }
-
-  /** Whether messages came that no ACK has told of yet. */
-  get unackedReceived(): boolean {
-    return this.received > this.#receivedAcked
   }
 
   /** How long until a message of this size would be there, as far as can be told, in milliseconds. */

@@ -39,7 +39,8 @@ async function offer(socket: net.Socket, block: Buffer, total: number, milliseco
   return sent
 }
 
-const linux = process.platform === 'linux' ? false : 'reads /proc'
+// Elsewhere it is skipped by name, except with CI=true, where it runs and fails.
+const linux = process.platform === 'linux' || process.env.CI === 'true' ? false : 'reads /proc'
 
 describe('bounds', { skip: linux }, () => {
   const withServer = async (
