@@ -41,7 +41,11 @@ export class Carrier {
   proven = true
   /** Whether its peer, or we, want no new streams on it. */
   leaving = false
+  /** Whether it gives no sign although others do: what it holds up was sent again elsewhere, and nothing new goes on it. */
   suspected = false
+  /** Whether it was given up for its silence; how long nothing had moved on it before it was asked. */
+  gaveUp = false
+  quietBefore = 0
   /** Messages processed in all. */
   received = 0
   #owed = 0
@@ -50,6 +54,8 @@ export class Carrier {
   #ackAt = Number.POSITIVE_INFINITY
   #lastProcessedAt = 0
   heardAt: number
+  /** When a message was sent on it last. */
+  spokeAt: number
   /** When a PING that is not answered yet was sent. */
   askedAt: number | undefined
   pingDue = false
@@ -65,6 +71,7 @@ export class Carrier {
     this.options = options
     this.#owner = owner
     this.heardAt = now
+    this.spokeAt = now
     this.#decoder = new MessageDecoder(
       {
         frame: (frame) => {

@@ -4,6 +4,7 @@ import type { CreditPool } from './credit.ts'
 import type { Sent } from './flight.ts'
 import type { FloodGuard } from './flood.ts'
 import { Scheduler } from './scheduler.ts'
+import type { SentBytes } from './send-buffer.ts'
 import { Due, type Stream } from './stream.ts'
 import type { StreamOwner } from './stream-contracts.ts'
 import { type Role, Streams } from './streams.ts'
@@ -24,6 +25,7 @@ export interface CoreOptions {
   readonly flood: FloodGuard
   readonly now: number
   readonly wake: () => void
+  readonly busy: () => void
 }
 
 /** Datagrams beyond this many bytes: the oldest are dropped. */
@@ -41,6 +43,7 @@ export class Core implements StreamOwner {
   readonly features: number
   readonly #budget: number
   readonly wake: () => void
+  readonly #busy: () => void
   now: number
   /** Streams with control frames due, in order. */
   controlLine: Stream[] = []
@@ -62,6 +65,11 @@ export class Core implements StreamOwner {
   lastInteractiveAt = -10_000
   roundTrip: number | undefined
   #waiters = false
+  /** Bytes of stream data, both ways, and when `busy` is called. */
+  moved = 0
+  #watched = Number.POSITIVE_INFINITY
+  /** Since when there has been something to send all the time, and no room for it on any carrier. */
+  blockedSince: number | undefined
 
   constructor(options: CoreOptions) {
     this.role = options.role
@@ -70,11 +78,25 @@ export class Core implements StreamOwner {
     this.flood = options.flood
     this.now = options.now
     this.wake = options.wake
+    this.#busy = options.busy
     this.#budget = options.replayBudget
     // Features are bits; beyond 31 of them this needs another operator.
     this.features = options.own.features & options.peer.features
     const limits = (said: Parameters) => ({ maxStreams: said.max_streams, initialCredit: said.initial_credit })
     this.streams = new Streams(options.role, this, limits(options.own), limits(options.peer), options.pool)
+  }
+
+  /** So much stream data was sent or has come. */
+  worked(bytes: number): void {
+    this.flood.worked(bytes)
+    this.moved += bytes
+    if (this.moved < this.#watched) return
+    this.#watched = Number.POSITIVE_INFINITY
+    this.#busy()
+  }
+
+  watchMoved(bytes: number): void {
+    this.#watched = this.moved + bytes
   }
 
   get full(): boolean {
@@ -154,14 +176,18 @@ export class Core implements StreamOwner {
 
   /** What a dead carrier had in flight is to be sent again. */
   requeue(carrier: Carrier): void {
-    for (const sent of carrier.takeAll()) this.#again(sent)
+    for (const sent of carrier.takeAll()) {
+      this.sendAgain(sent)
+      sent.memory?.release()
+    }
     this.wake()
   }
 
-  #again({ kind, stream, offset, bytes, memory }: Sent): void {
+  /** What a message stood for is to be sent again, as far as it is not done; the message keeps its own hold on its memory. */
+  sendAgain({ kind, stream, offset, bytes, memory }: Sent): void {
     if (kind === 'maxStreams') this.maxStreamsDue = true
     if (stream === undefined) return
-    if (bytes !== undefined) this.#dataAgain(stream, offset, bytes, memory)
+    if (bytes !== undefined) this.#dataAgain(stream, { offset, bytes, memory })
     if (kind === 'data') return
     if (kind === 'credit') {
       if (offset === stream.window.granted && stream.receiveState === 'open') stream.want(Due.credit)
@@ -173,13 +199,10 @@ export class Core implements StreamOwner {
     if (kind === 'open') stream.openCarrier = -1
   }
 
-  #dataAgain(stream: Stream, offset: number, bytes: Uint8Array, memory: Sent['memory']): void {
-    if (stream.sendState === 'open' || stream.sendState === 'ended') {
-      stream.sending.retake({ offset, bytes, memory })
-      this.resent += bytes.length
-      this.scheduler.add(stream, this.now)
-    } else {
-      stream.sending.release({ bytes, memory })
-    }
+  #dataAgain(stream: Stream, piece: SentBytes): void {
+    const wanted = stream.sendState === 'open' || stream.sendState === 'ended'
+    if (!wanted) return stream.sending.settle(piece)
+    this.resent += stream.sending.again(piece)
+    this.scheduler.add(stream, this.now)
   }
 }

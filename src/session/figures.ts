@@ -1,3 +1,5 @@
+import type { Core } from './core.ts'
+
 /** Figures of one carrier, for people and metrics. */
 export interface CarrierFigures {
   readonly number: number
@@ -10,6 +12,8 @@ export interface CarrierFigures {
   readonly roundTrip: number | undefined
   readonly leastRoundTrip: number | undefined
   readonly silentFor: number
+  /** Whether it gives no sign, so that nothing new is sent on it. */
+  readonly stalled: boolean
 }
 
 /** Figures of a session, for people and metrics. */
@@ -19,8 +23,45 @@ export interface SessionFigures {
   /** Replay memory in use, and at most so far, in bytes. */
   readonly held: number
   readonly mostHeld: number
-  /** Bytes sent again after a carrier died. */
+  /** Bytes sent again after a carrier died or stalled. */
   readonly resent: number
+  /** Bytes of stream data that were sent and that came, together. */
+  readonly moved: number
+  /** For how many milliseconds streams have had something to send that no carrier had room for. */
+  readonly heldUpFor: number
+  /** Which part of the credit that was given lies here, received and not taken by the application: 0 to 1. */
+  readonly unread: number
   readonly datagramsDropped: number
   readonly framesIgnored: number
+}
+
+/** Reads a session's figures off its state. */
+export function figuresOf(core: Core): SessionFigures {
+  let unread = 0
+  let unreadCredit = 0
+  for (const { window, received } of core.streams.all()) {
+    unread += received - window.consumed
+    unreadCredit += window.granted - window.consumed
+  }
+  return {
+    streams: core.streams.size,
+    carriers: core.alive().map(({ number, flight, heardAt, suspected }) => ({
+      number,
+      inFlight: flight.bytes,
+      window: Math.round(flight.rate.window),
+      rate: Math.round(flight.rate.rate * 1000),
+      roundTrip: flight.rate.smoothed,
+      leastRoundTrip: flight.rate.least,
+      silentFor: core.now - heardAt,
+      stalled: suspected,
+    })),
+    held: core.heldBytes,
+    mostHeld: core.mostHeld,
+    resent: core.resent,
+    moved: core.moved,
+    heldUpFor: core.blockedSince === undefined ? 0 : core.now - core.blockedSince,
+    unread: unreadCredit === 0 ? 0 : unread / unreadCredit,
+    datagramsDropped: core.datagramsDropped,
+    framesIgnored: core.framesIgnored,
+  }
 }

@@ -68,6 +68,20 @@ export class Flight {
     return undefined
   }
 
+  /** When an ACK made progress last. */
+  #progressAt = 0
+
+  /** Since when an ACK has been waited for: the oldest message, or the last ACK if that is later; undefined if for none. */
+  get waitingSince(): number | undefined {
+    const { oldest } = this
+    return oldest === undefined ? undefined : Math.max(oldest, this.#progressAt)
+  }
+
+  /** Messages in flight that start an ACK, oldest first. */
+  unacknowledged(): readonly Sent[] {
+    return this.#sent.slice(this.#first).filter(({ kind }) => kind !== 'nothing')
+  }
+
   /** A message that leaves now and will be acknowledged. */
   push(sent: Sent, now: number): void {
     this.rate.mark(sent, now, this.bytes)
@@ -112,6 +126,7 @@ export class Flight {
     }
     this.bytes -= bytes
     if (newest === undefined) return
+    this.#progressAt = now
     this.rate.deliver(bytes, now)
     if (delay !== undefined) this.rate.sample(newest, now, delay)
   }
@@ -129,7 +144,7 @@ export class Flight {
 
   /** Takes out everything that is not acknowledged, oldest first: the carrier is dead. */
   takeAll(): Sent[] {
-    const rest = this.#sent.slice(this.#first).filter(({ kind }) => kind !== 'nothing')
+    const rest = [...this.unacknowledged()]
     this.#sent = []
     this.#first = 0
     this.bytes = 0

@@ -65,7 +65,7 @@ export class Incoming implements CarrierOwner {
   payload(carrier: Carrier, bytes: Uint8Array, memory: Memory | undefined): void {
     const stream = carrier.current
     if (stream === undefined) return
-    this.#core.flood.worked(bytes.length)
+    this.#core.worked(bytes.length)
     this.#checkData(stream, 'DATA', carrier.at, bytes.length)
     const at = carrier.at
     carrier.at += bytes.length
@@ -138,10 +138,20 @@ export class Incoming implements CarrierOwner {
     }
     if (count <= flight.acked) return
     flight.ack(count, this.#core.now, delay / 1000, (sent) => this.#core.done(sent))
-    const { smoothed } = flight.rate
-    if (smoothed !== undefined) this.#core.roundTrip = smoothed
+    carrier.suspected = false
+    this.#core.roundTrip = this.#longestRoundTrip()
     this.#core.checkWriters()
     this.#core.wake()
+  }
+
+  /** Windows must last for the longest way that data of a stream may take. */
+  #longestRoundTrip(): number | undefined {
+    let longest: number | undefined
+    for (const { alive, flight } of this.#core.carriers.values()) {
+      const { smoothed } = flight.rate
+      if (alive && smoothed !== undefined && (longest === undefined || smoothed > longest)) longest = smoothed
+    }
+    return longest
   }
 
   #streamFrame(frame: Inner<'CREDIT' | 'FIN' | 'RESET' | 'OPENED' | 'OPEN_FAILED' | 'DATAGRAM'>): void {

@@ -171,12 +171,16 @@ export class Outgoing {
     const stream = scheduler.next(quantum)
     if (stream === undefined) {
       for (const carrier of this.#core.carriers.values()) carrier.flight.applicationLimited()
+      this.#core.blockedSince = undefined
       return undefined
     }
     const interactive = stream.interactive(now)
     if (interactive && scheduler.mixed) this.#core.lastInteractiveAt = now
     const carrier = this.#carrierForData(stream, interactive ? SLACK : 0)
-    if (carrier === undefined) return undefined
+    if (carrier === undefined) {
+      this.#core.blockedSince ??= now
+      return undefined
+    }
     const most = Math.min(carrier.options.sendMost - MAX_DATA_HEADER, carrier.flight.rate.message)
     const piece = stream.sending.take(most, stream.credit)
     if (piece === undefined) {
@@ -188,7 +192,7 @@ export class Outgoing {
     const headLength = writeDataHeader(this.#scratch, stream.id, follows ? undefined : offset)
     stream.lastCarrier = carrier.number
     stream.lastEnd = offset + bytes.length
-    this.#core.flood.worked(bytes.length)
+    this.#core.worked(bytes.length)
     carrier.flight.push(new Sent('data', headLength + bytes.length, stream, offset, bytes, memory), now)
     scheduler.sent(stream, bytes.length, quantum, now)
     stream.afterSend(bytes.length)
@@ -241,6 +245,7 @@ export class Outgoing {
     memory: Memory | undefined,
     inPlace: boolean,
   ): OutgoingMessage {
+    carrier.spokeAt = this.#core.now
     const message = this.#message
     message.carrier = carrier.number
     message.head = head

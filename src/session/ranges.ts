@@ -9,17 +9,21 @@ export class Ranges {
     return this.start === 0 && this.#islands.length === 0
   }
 
-  add(from: number, to: number): void {
+  /** @returns how many bytes were not in before */
+  add(from: number, to: number): number {
+    if (to <= this.start) return 0
     if (from <= this.start && this.#islands.length === 0) {
-      if (to > this.start) this.start = to
-      return
+      const fresh = to - this.start
+      this.start = to
+      return fresh
     }
-    if (to <= this.start) return
+    const fresh = this.missing(from, to).reduce((sum, [start, end]) => sum + end - start, 0)
     this.#insert(Math.max(from, this.start), to)
     while (this.#islands.length > 0 && this.#islands[0]! <= this.start) {
       this.start = Math.max(this.start, this.#islands[1]!)
       this.#islands.splice(0, 2)
     }
+    return fresh
   }
 
   #insert(from: number, to: number): void {

@@ -10,6 +10,9 @@ export interface Piece {
   readonly inPlace: boolean
 }
 
+/** A piece as far as it matters once it has been sent. */
+export type SentBytes = Pick<Piece, 'offset' | 'bytes' | 'memory'>
+
 interface Chunk {
   bytes: Uint8Array
   memory: Memory | undefined
@@ -87,7 +90,7 @@ export class SendBuffer {
         piece = { ...piece, bytes: piece.bytes.subarray(0, most) }
       }
       if (this.#acked.missing(piece.offset, piece.offset + piece.bytes.length).length > 0) return piece
-      this.release(piece)
+      piece.memory?.release()
     }
     return undefined
   }
@@ -136,28 +139,27 @@ export class SendBuffer {
     }
   }
 
-  /** A piece has been processed by the peer. */
-  acked(piece: Pick<Piece, 'offset' | 'bytes' | 'memory'>): void {
-    this.#acked.add(piece.offset, piece.offset + piece.bytes.length)
-    this.release(piece)
+  /** A copy of a piece has been processed by the peer, or will not be waited for: its memory is let go. */
+  acked(piece: SentBytes): void {
+    this.settle(piece)
+    piece.memory?.release()
   }
 
-  /** A piece that was taken is not needed any more. */
-  release({ bytes, memory }: Pick<Piece, 'bytes' | 'memory'>): void {
-    this.#counter.held(-bytes.length)
-    memory?.release()
+  /** These bytes are not held for sending any more; counted once, however many copies of them are under way. */
+  settle({ offset, bytes }: SentBytes): void {
+    this.#counter.held(-this.#acked.add(offset, offset + bytes.length))
   }
 
-  /** Takes back a piece whose carrier died; what of it was not acknowledged is sent again. */
-  retake(piece: Pick<Piece, 'offset' | 'bytes' | 'memory'>): void {
-    const { offset, bytes, memory } = piece
+  /** What of a piece was not acknowledged is sent again; returns how much that is. It takes a hold of its own on the memory. */
+  again({ offset, bytes, memory }: SentBytes): number {
+    let length = 0
     for (const [from, to] of this.#acked.missing(offset, offset + bytes.length)) {
       memory?.hold()
       const part = bytes.subarray(from - offset, to - offset)
       this.#insert({ offset: from, bytes: part, memory, inPlace: false })
-      this.#counter.held(part.length)
+      length += part.length
     }
-    this.release(piece)
+    return length
   }
 
   #insert(piece: Piece): void {
@@ -168,7 +170,9 @@ export class SendBuffer {
 
   /** Drops everything that waits to be sent. */
   drop(): void {
-    for (const piece of [...this.#again, ...this.#chunks.slice(this.#first)]) this.release(piece)
+    for (const piece of this.#again) this.acked(piece)
+    for (const { memory } of this.#chunks.slice(this.#first)) memory?.release()
+    this.#counter.held(-this.unsent)
     this.#again = []
     this.#chunks = []
     this.#first = 0

@@ -9,10 +9,11 @@ import {
   type Target,
   Violation,
 } from '../wire/index.ts'
-import { Carrier } from './carrier.ts'
+import type { Carrier } from './carrier.ts'
+import { CarrierSet } from './carrier-set.ts'
 import { Core } from './core.ts'
 import { CreditPool } from './credit.ts'
-import type { SessionFigures } from './figures.ts'
+import { figuresOf, type SessionFigures } from './figures.ts'
 import { FloodGuard } from './flood.ts'
 import { Incoming } from './incoming.ts'
 import { DEFAULT_LIVENESS, judge, type LivenessOptions, livenessDeadline } from './liveness.ts'
@@ -32,6 +33,8 @@ export interface SessionEvents {
   gaveUp(carrier: number, why: string): void
   /** The peer wants no new streams, on a carrier or at all. */
   goaway?(scope: 'carrier' | 'session', carrier: number): void
+  /** As much has moved as {@link Session.watch} asked for. */
+  busy?(): void
   /** The session is over; transmit what is left, then close its carriers. */
   closed(code: number, text: string, byPeer: boolean): void
 }
@@ -50,8 +53,6 @@ export interface SessionOptions {
 }
 
 export const DEFAULT_BUDGET: number = 64 * 1024 * 1024
-/** Carriers that are dead are remembered for what still arrives of them, so many. */
-const REMEMBERED = 64
 
 /**
  * One end of a session (spec/sluice-1.md), without I/O, clock or chance: messages go in by {@link receive}, messages come
@@ -66,11 +67,11 @@ export class Session {
   readonly #events: SessionEvents
   readonly #incoming: Incoming
   readonly #outgoing: Outgoing
-  readonly #liveness: LivenessOptions
+  #liveness: LivenessOptions
+  readonly #set: CarrierSet
   readonly #resumeFor: number
   readonly #closeOn: number[] = []
   #waitingSince: number | undefined
-  #nextCarrier = 0
 
   constructor(options: SessionOptions, events: SessionEvents) {
     const { role, own, peer, now } = options
@@ -87,7 +88,9 @@ export class Session {
       replayBudget: options.replayBudget ?? DEFAULT_BUDGET,
       flood: new FloodGuard(now),
       wake: () => events.wake(),
+      busy: () => events.busy?.(),
     })
+    this.#set = new CarrierSet(this.#core)
     this.#outgoing = new Outgoing(this.#core)
     this.#incoming = new Incoming(this.#core, {
       opened: (stream) => events.opened(stream),
@@ -140,7 +143,7 @@ export class Session {
 
   /** The number for the next carrier to join; a client's to give. */
   takeCarrierNumber(): number {
-    return this.#nextCarrier++
+    return this.#set.takeNumber()
   }
 
   /**
@@ -150,59 +153,30 @@ export class Session {
    * @param proven whether the peer's proof holds already; before that only what is new is sent on it ({@link prove})
    */
   attach(number: number, sendMost: number, now: number, proven = true): void {
-    const { own } = this.#core
-    const options = {
-      sendMost,
-      receiveMost: own.max_message,
-      ackBytes: own.ack_bytes,
-      ackDelay: own.ack_delay,
-    }
     this.#core.now = now
-    this.#nextCarrier = Math.max(this.#nextCarrier, number + 1)
-    const carrier = new Carrier(number, this.#incoming, options, now)
-    carrier.proven = proven
-    this.#core.carriers.set(number, carrier)
     this.#waitingSince = undefined
-    this.#forgetOldest()
-    this.#requeueDead()
+    this.#set.attach(number, this.#incoming, sendMost, proven)
     this.#events.wake()
   }
 
   /** The peer's proof on this carrier holds: what dead carriers left may be sent again on it. */
   prove(number: number): void {
-    const carrier = this.#core.carriers.get(number)
-    if (carrier === undefined) return
-    carrier.proven = true
-    this.#requeueDead()
+    this.#set.prove(number)
   }
 
-  #forgetOldest(): void {
-    const { carriers } = this.#core
-    for (const [number, { alive, flight }] of carriers) {
-      if (carriers.size <= REMEMBERED) return
-      if (!alive && flight.bytes === 0) carriers.delete(number)
-    }
-  }
-
-  /** Whether a carrier of this number was there before, or a later one. */
+  /** Whether a carrier of this number was there before. */
   wasUsed(number: number): boolean {
-    return number < this.#nextCarrier
+    return this.#set.wasUsed(number)
   }
 
   /** Dead carriers of which the peer may not know yet what has arrived, with counts, for a join (spec §9). */
   deadCounts(): CarrierCount[] {
-    return [...this.#core.carriers.values()]
-      .filter(({ alive }) => !alive)
-      .slice(-REMEMBERED)
-      .map(({ number, received }) => ({ carrier: number, received }))
+    return this.#set.deadCounts()
   }
 
   /** Our counts for the carriers that a join lists. */
   countsOf(dead: readonly CarrierCount[]): CarrierCount[] {
-    return dead.flatMap(({ carrier }) => {
-      const known = this.#core.carriers.get(carrier)
-      return known === undefined ? [] : [{ carrier, received: known.received }]
-    })
+    return this.#set.countsOf(dead)
   }
 
   /**
@@ -212,41 +186,16 @@ export class Session {
    * @throws Violation ACK_RANGE
    */
   settleDead(dead: readonly CarrierCount[], now: number): number[] {
-    const core = this.#core
-    core.now = now
-    const died: number[] = []
-    for (const { carrier: number, received } of dead) {
-      const carrier = core.carriers.get(number)
-      if (carrier === undefined) continue
-      if (received > carrier.flight.count) {
-        throw new Violation(
-          CloseReason.ACK_RANGE,
-          `join: ${received} messages of carrier ${number} (sent: ${carrier.flight.count})`,
-        )
-      }
-      if (carrier.alive) died.push(number)
-      carrier.alive = false
-      carrier.flight.ack(received, now, undefined, (sent) => core.done(sent))
-    }
-    core.checkWriters()
-    this.#requeueDead()
-    return died
-  }
-
-  #requeueDead(): void {
-    if (!this.#core.alive().some(({ proven }) => proven)) return
-    for (const carrier of this.#core.carriers.values()) if (!carrier.alive) this.#core.requeue(carrier)
+    this.#core.now = now
+    return this.#set.settleDead(dead)
   }
 
   /** A carrier's transport ended. What was not acknowledged goes to others, now or when one comes. */
   lost(number: number, now: number): void {
     const core = this.#core
     core.now = now
-    const carrier = core.carriers.get(number)
-    if (carrier === undefined || !carrier.alive) return
-    carrier.alive = false
+    if (!this.#set.lost(number)) return
     if (core.alive().length === 0) this.#waitingSince = now
-    this.#requeueDead()
     this.#events.wake()
   }
 
@@ -258,6 +207,16 @@ export class Session {
   /** The carriers that live. */
   get carriers(): readonly number[] {
     return this.#core.alive().map(({ number }) => number)
+  }
+
+  /** When and how carriers are asked whether they live; may be changed at any time. */
+  set liveness(options: LivenessOptions) {
+    this.#liveness = options
+  }
+
+  /** Has `busy` called once, when this many more bytes of stream data have moved, both ways together. */
+  watch(bytes: number): void {
+    this.#core.watchMoved(bytes)
   }
 
   // --- messages ---
@@ -324,6 +283,7 @@ export class Session {
       if (!carrier.alive) continue
       least = Math.min(least, carrier.ackDeadline ?? least, livenessDeadline(carrier, this.#liveness) ?? least)
     }
+    least = Math.min(least, this.#set.stallDeadline() ?? least)
     if (this.#waitingSince !== undefined) least = Math.min(least, this.#waitingSince + this.#resumeFor)
     return least === Number.POSITIVE_INFINITY ? undefined : least
   }
@@ -336,13 +296,16 @@ export class Session {
     if (this.#waitingSince !== undefined && now >= this.#waitingSince + this.#resumeFor) {
       return this.close(CloseReason.EXPIRED, `no carrier came back within ${this.#resumeFor / 1000} s`, now)
     }
+    this.#set.hedge()
     for (const carrier of core.alive()) {
       const verdict = judge(carrier, this.#liveness, now)
       if (verdict === 'ask') {
+        carrier.quietBefore = now - Math.max(carrier.heardAt, carrier.spokeAt)
         carrier.askedAt = now
         carrier.pingDue = true
         core.wake()
       } else if (verdict === 'dead') {
+        carrier.gaveUp = true
         this.lost(carrier.number, now)
         this.#events.gaveUp(carrier.number, `silent for ${((now - carrier.heardAt) / 1000).toFixed(1)} s`)
       } else if (carrier.ackDue(now)) {
@@ -395,8 +358,8 @@ export class Session {
     core.closing = { code: code as CloseReason, text: clipText(text, MAX_TEXT) }
     for (const carrier of core.carriers.values()) {
       if (carrier.alive && !byPeer) this.#closeOn.push(carrier.number)
-      for (const { stream, bytes, memory } of carrier.takeAll()) {
-        if (bytes !== undefined) stream?.sending.release({ bytes, memory })
+      for (const { stream, offset, bytes, memory } of carrier.takeAll()) {
+        if (bytes !== undefined) stream?.sending.acked({ offset, bytes, memory })
       }
     }
     for (const stream of [...core.streams.all()]) {
@@ -411,23 +374,6 @@ export class Session {
 
   /** Figures for people and metrics. */
   get figures(): SessionFigures {
-    const core = this.#core
-    return {
-      streams: core.streams.size,
-      carriers: core.alive().map(({ number, flight, heardAt }) => ({
-        number,
-        inFlight: flight.bytes,
-        window: Math.round(flight.rate.window),
-        rate: Math.round(flight.rate.rate * 1000),
-        roundTrip: flight.rate.smoothed,
-        leastRoundTrip: flight.rate.least,
-        silentFor: core.now - heardAt,
-      })),
-      held: core.heldBytes,
-      mostHeld: core.mostHeld,
-      resent: core.resent,
-      datagramsDropped: core.datagramsDropped,
-      framesIgnored: core.framesIgnored,
-    }
+    return figuresOf(this.#core)
   }
 }

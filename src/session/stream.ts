@@ -341,7 +341,11 @@ export class Stream {
 
   /** Whether everything of it is over and acknowledged: it can be forgotten. */
   checkOver(): void {
-    if (this.#endAcked && this.sending.settled) this.sendState = 'done'
+    if (this.#endAcked && this.sending.settled) {
+      this.sendState = 'done'
+      // Copies that were to be sent again are not needed any more.
+      this.sending.drop()
+    }
     if (this.sendState !== 'done' || this.receiveState !== 'done') return
     if ((this.unacked & (Due.open | Due.opened | Due.failed | Due.fin | Due.reset)) !== 0) return
     this.#finish((handler) => handler.closed?.())

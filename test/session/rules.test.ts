@@ -285,8 +285,10 @@ describe('the parts', () => {
           if (piece !== undefined) flight.push(piece)
         } else {
           const [piece] = flight.splice(random.below(flight.length), 1)
-          if (random.below(3) === 0) buffer.retake(piece!)
-          else {
+          if (random.below(3) === 0) {
+            buffer.again(piece!)
+            piece!.memory?.release()
+          } else {
             got.set(piece!.bytes, piece!.offset)
             buffer.acked(piece!)
           }
