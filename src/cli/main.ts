@@ -2,12 +2,13 @@
 import { Command, CommanderError } from 'commander'
 import { connectCommand } from './commands/connect.ts'
 import { serveCommand } from './commands/serve.ts'
+import { statusCommand } from './commands/status.ts'
 import { stdioCommand } from './commands/stdio.ts'
 import { ExitCode, exitCodeOf } from './exit-codes.ts'
 import { Report } from './report.ts'
 import { VERSION } from './version.ts'
 
-const COMMANDS = [serveCommand, connectCommand, stdioCommand]
+const COMMANDS = [serveCommand, connectCommand, stdioCommand, statusCommand]
 
 /** Runs one command line; resolves with the exit code. */
 async function run(argv: string[]): Promise<number> {

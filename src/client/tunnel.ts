@@ -67,7 +67,7 @@ export function watchLink(heard: TunnelEvents): WatchedLink {
   })
   const events: ClientLinkEvents = {
     lost: (why, left) => void (left === 0 && heard.onLost?.(why)),
-    resumed: (after) => heard.onResumed?.(after),
+    resumed: ({ after }) => heard.onResumed?.(after),
     ended: (error) => end(error),
   }
   return { closed, events }

@@ -1,33 +1,27 @@
 import { messageOf, SluiceError } from '../errors/index.ts'
 import {
-  concat,
-  joinHello,
+  DEFAULT_LIVENESS,
   newHello,
-  proofInput,
-  readHello,
-  readMessage,
   Session,
   type SessionOptions,
   type Stream,
   type StreamHandler,
-  sameBytes,
-  withoutProof,
 } from '../session/index.ts'
 import {
   CloseReason,
   closeReasonName,
-  type Frame,
   ID_LENGTH,
-  JoinError,
   type Parameters,
   type ServerHello,
   type Target,
-  Violation,
 } from '../wire/index.ts'
+import { Abort, type AbortSignalLike } from './abort.ts'
 import { backoff } from './backoff.ts'
 import type { Carrier } from './carrier.ts'
+import { greet, join } from './greeting.ts'
+import { Growth } from './growth.ts'
 import type { Host } from './host.ts'
-import { Inlet } from './inlet.ts'
+import type { IdleCuts } from './idle-cuts.ts'
 import { Pump } from './pump.ts'
 
 /** What a person wants to know of a link. */
@@ -36,10 +30,26 @@ export interface ClientLinkEvents {
   lost?(why: string, left: number): void
   /** An attempt to come back failed; the next is made after `delay` milliseconds. */
   retrying?(why: string, delay: number): void
-  /** The session goes on. @param after milliseconds since the last carrier went @param resent bytes that are sent again */
-  resumed?(after: number, resent: number): void
+  /** The session goes on after it had no carrier. */
+  resumed?(how: Resumed): void
+  /** How many carriers there are now: one came beside others, or one was closed because nothing needs it. */
+  carriers?(count: number): void
+  /** Something was learned of the path, in the `IdleCuts`. */
+  learned?(): void
+  /** The server takes no new streams: it shuts down. Those that live may finish. */
+  leaving?(): void
   /** The session is over, for good; undefined if we ended it. */
   ended?(error: SluiceError | undefined): void
+}
+
+/** How a session came back. */
+export interface Resumed {
+  /** Milliseconds since the last carrier went. */
+  readonly after: number
+  /** Bytes that we send again. */
+  readonly resent: number
+  /** Streams that were kept. */
+  readonly streams: number
 }
 
 export interface ClientLinkOptions {
@@ -52,63 +62,43 @@ export interface ClientLinkOptions {
    */
   open(route: string | undefined, signal: AbortSignalLike): Promise<Carrier>
   readonly session?: Pick<SessionOptions, 'pool' | 'replayBudget' | 'liveness'>
+  /** How many carriers to keep; `auto` (default) opens more while bulk is held up by the line, up to 8. */
+  readonly carriers?: number | 'auto'
+  /** What is known of the path on which the latest carrier was opened. */
+  idleCuts?(): IdleCuts
   readonly events?: ClientLinkEvents
 }
 
-/** The part of AbortSignal that is needed here, so that this room knows no host. */
-export interface AbortSignalLike {
-  readonly aborted: boolean
-  onAbort(act: () => void): void
-}
-
-class Abort implements AbortSignalLike {
-  aborted = false
-  #acts: (() => void)[] = []
-
-  onAbort(act: () => void): void {
-    if (this.aborted) act()
-    else this.#acts.push(act)
-  }
-
-  abort(): void {
-    if (this.aborted) return
-    this.aborted = true
-    for (const act of this.#acts) act()
-  }
-}
-
-/** How long the server may take for its HELLO, or to answer a join, in milliseconds. */
-const GREETING_TIMEOUT = 10_000
 /** What of a server's answer to an attempt cannot be mended by trying again. */
 const FINAL = new Set(['ERR_SLUICE_AUTH', 'ERR_SLUICE_POLICY', 'ERR_SLUICE_GONE'])
+/** As many carriers as are ever opened on our own account. */
+const MOST_CARRIERS = 8
+/** When so many bytes have moved, it may be bulk. */
+const MAYBE_BULK = 256 * 1024
 
-/** What a carrier's HELLO brought. */
-interface Greeted {
-  readonly carrier: Carrier
-  readonly inlet: Inlet
-  readonly hello: ServerHello
-  readonly bytes: Uint8Array
-  /** The next whole message. */
-  next(): Promise<Uint8Array>
-}
-
-/** A client's session over one carrier after another: connects, joins again after a loss, and ends. */
+/** A client's session over one or several carriers: connects, joins, comes back after a loss, and ends. */
 export class ClientLink {
   readonly #options: ClientLinkOptions
   readonly #host: Host
-  readonly #abort = new Abort()
+  readonly #attempts = new Set<Abort>()
+  readonly #pauses = new Set<() => void>()
+  #aborted = false
   #session: Session | undefined
   #pump: Pump | undefined
   #first: ServerHello | undefined
   #waiting: ((session: Session) => void)[] = []
   #lostAt: number | undefined
-  #reconnecting = false
-  #wakeUp: () => void = () => {}
+  #wanted: number
+  #growth: Growth | undefined
+  /** Attempts at carriers that are under way. */
+  #bringing = 0
+  #failure: SluiceError | undefined
   resumes = 0
 
   constructor(options: ClientLinkOptions) {
     this.#options = options
     this.#host = options.host
+    this.#wanted = options.carriers === undefined || options.carriers === 'auto' ? 1 : options.carriers
   }
 
   /**
@@ -117,22 +107,30 @@ export class ClientLink {
    * @throws SluiceError what `open` throws, `ERR_SLUICE_PROTOCOL`, `ERR_SLUICE_TIMEOUT`, `ERR_SLUICE_CLOSED`
    */
   async connect(): Promise<void> {
-    const greeted = await this.#greet(undefined)
-    const { parameters } = this.#options
-    const { host } = this.#options
+    const { host, parameters } = this.#options
+    const greeted = await this.#attempt(async (abort) => greet(await this.#options.open(undefined, abort), host))
     const session = new Session(
-      { role: 'client', own: parameters, peer: greeted.hello.parameters, now: host.now(), ...this.#options.session },
+      {
+        role: 'client',
+        own: parameters,
+        peer: greeted.hello.parameters,
+        now: host.now(),
+        ...this.#options.session,
+      },
       {
         opened: (stream) => this.#opened(stream),
         wake: () => pump.wake(),
         gaveUp: (carrier, why) => pump.gaveUp(carrier, why),
+        goaway: (scope) => void (scope === 'session' && this.#options.events?.leaving?.()),
+        busy: () => this.#watch(),
         closed: (code, text, byPeer) => this.#closed(code, text, byPeer),
       },
     )
-    const pump = new Pump(session, host, (_, why) => this.#lost(why))
+    const pump = new Pump(session, host, (number, why) => this.#lost(number, why))
     this.#session = session
     this.#pump = pump
     this.#first = greeted.hello
+    this.#applyCuts()
     const hello = newHello(host.randomBytes(ID_LENGTH), parameters)
     greeted.carrier.cork()
     greeted.carrier.send(hello, hello.length)
@@ -145,6 +143,8 @@ export class ClientLink {
     greeted.inlet.run(pump, number)
     pump.flush()
     greeted.carrier.uncork()
+    if (this.#options.carriers === undefined || this.#options.carriers === 'auto') session.watch(MAYBE_BULK)
+    this.#fill()
   }
 
   /** What streams that the server opens go to; set by whoever asks for listeners. */
@@ -187,7 +187,7 @@ export class ClientLink {
 
   /** If a retry is being waited for, it is made now. */
   retryNow(): void {
-    this.#wakeUp()
+    for (const end of [...this.#pauses]) end()
   }
 
   /** Ends in good order: waits until all is said and acknowledged, at most so long, then ends the session for good. */
@@ -202,8 +202,7 @@ export class ClientLink {
 
   /** Ends the session for good, at once. */
   abort(text: string): void {
-    this.#abort.abort()
-    this.#wakeUp()
+    this.#stop()
     this.#session?.close(CloseReason.NO_ERROR, text, this.#host.now())
     this.#pump?.flush()
   }
@@ -212,89 +211,105 @@ export class ClientLink {
     return new Promise((resolve) => void this.#host.after(milliseconds, resolve))
   }
 
-  // --- greeting ---
+  #stop(): void {
+    this.#aborted = true
+    for (const abort of [...this.#attempts]) abort.abort()
+    this.retryNow()
+  }
 
-  /** Opens a carrier and waits for the server's HELLO. */
-  async #greet(route: string | undefined): Promise<Greeted> {
-    const carrier = await this.#options.open(route, this.#abort)
-    let fail: (error: SluiceError) => void = () => {}
-    let failure: SluiceError | undefined
-    const failed = (error: SluiceError) => {
-      failure ??= error
-      carrier.destroy()
-      fail(failure)
-    }
-    const inlet = new Inlet({
-      closed: (why) => failed(new SluiceError('ERR_SLUICE_CLOSED', `the connection ended during the greeting: ${why}`)),
-      tooBig: (length) => failed(protocolError(`a first message of ${length} bytes`)),
-    })
-    const next = (): Promise<Uint8Array> =>
-      new Promise((resolve, reject) => {
-        if (failure !== undefined) return reject(failure)
-        const cancel = this.#host.after(GREETING_TIMEOUT, () =>
-          failed(new SluiceError('ERR_SLUICE_TIMEOUT', `the server says nothing for ${GREETING_TIMEOUT / 1000} s`)),
-        )
-        fail = (error) => {
-          cancel()
-          reject(error)
-        }
-        inlet.next((message) => {
-          cancel()
-          resolve(message)
-        })
-      })
-    carrier.start(inlet)
-    const bytes = await next()
+  async #attempt<T>(act: (abort: Abort) => Promise<T>): Promise<T> {
+    const abort = new Abort()
+    this.#attempts.add(abort)
+    if (this.#aborted) abort.abort()
     try {
-      const hello = readHello(bytes, 'server') as ServerHello
-      return { carrier, inlet, hello, bytes, next }
-    } catch (error) {
-      carrier.destroy()
-      throw error instanceof Violation ? protocolError(error.message) : error
+      return await act(abort)
+    } finally {
+      this.#attempts.delete(abort)
     }
   }
 
-  // --- coming back ---
+  // --- carriers come and go ---
 
-  #lost(why: string): void {
+  #lost(number: number, why: string): void {
     const session = this.#session!
+    const now = this.#host.now()
+    const cuts = this.#options.idleCuts?.()
+    if (cuts?.cut(session.quietOf(number, now))) this.#options.events?.learned?.()
+    this.#applyCuts()
     this.#options.events?.lost?.(why, session.carriers.length)
-    if (!session.waiting) return
-    this.#lostAt ??= this.#host.now()
-    if (!this.#reconnecting) void this.#reconnect()
+    if (session.waiting) this.#lostAt ??= now
+    this.#fill()
   }
 
-  async #reconnect(): Promise<void> {
-    this.#reconnecting = true
-    for (let attempt = 0; !this.#session!.over && !this.#abort.aborted; attempt++) {
+  /** Pings come early enough for what the path is known to do. */
+  #applyCuts(): void {
+    const cuts = this.#options.idleCuts?.()
+    const usual = this.#options.session?.liveness ?? DEFAULT_LIVENESS
+    if (cuts !== undefined) this.#session!.liveness = { ...usual, idle: cuts.interval(usual.idle) }
+  }
+
+  /** Brings as many carriers as are missing; while there is none, one attempt at a time. */
+  #fill(): void {
+    const session = this.#session!
+    if (session.over || this.#aborted) return
+    const missing = (session.waiting ? 1 : this.#target) - session.carriers.length - this.#bringing
+    for (let i = 0; i < missing; i++) void this.#bring()
+  }
+
+  get #target(): number {
+    return Math.min(this.#wanted, this.#first!.parameters.max_carriers)
+  }
+
+  get #missing(): boolean {
+    return this.#session!.carriers.length < this.#target
+  }
+
+  /** The server, or the network, gives no more than these. */
+  #settleFor(carriers: number): void {
+    this.#wanted = Math.max(1, carriers)
+    this.#growth?.refused(this.#wanted, this.#host.now())
+  }
+
+  /** Tries until there is one more carrier, or none is wanted any more. */
+  async #bring(): Promise<void> {
+    const session = this.#session!
+    this.#bringing++
+    for (let attempt = 1; !session.over && !this.#aborted; attempt++) {
       try {
         await this.#join()
         break
       } catch (error) {
-        if (this.#session!.over || this.#abort.aborted) break
-        if (error instanceof SluiceError && FINAL.has(error.code)) {
-          this.#failure = error
-          this.#session!.close(CloseReason.NO_ERROR, error.message, this.#host.now())
-          this.#pump!.flush()
-          break
-        }
-        const delay = backoff(attempt + 1, this.#host.random())
-        this.#options.events?.retrying?.(messageOf(error), delay)
+        if (session.over || this.#aborted) break
+        const final = error instanceof SluiceError && FINAL.has(error.code)
+        if (!session.waiting && (final || this.#growth !== undefined)) this.#settleFor(session.carriers.length)
+        else if (final) this.#giveUp(error)
+        const delay = backoff(attempt, this.#host.random())
+        if (session.waiting) this.#options.events?.retrying?.(messageOf(error), delay)
+        if (!this.#missing) break
         await this.#pause(delay)
+        if (!this.#missing) break
       }
     }
-    this.#reconnecting = false
-    // A carrier that died while it joined had no other to come back for it.
-    if (this.#session!.waiting && !this.#abort.aborted) void this.#reconnect()
+    this.#bringing--
+    // What died while it was brought had no other to come for it.
+    this.#fill()
+  }
+
+  #giveUp(error: SluiceError): void {
+    this.#failure = error
+    this.#session!.close(CloseReason.NO_ERROR, error.message, this.#host.now())
+    this.#pump!.flush()
   }
 
   #pause(milliseconds: number): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#host.after(milliseconds, resolve)
-      this.#wakeUp = () => {
+      const end = () => {
+        this.#pauses.delete(end)
         cancel()
         resolve()
       }
+      const cancel = this.#host.after(milliseconds, end)
+      this.#pauses.add(end)
     })
   }
 
@@ -302,81 +317,68 @@ export class ClientLink {
   async #join(): Promise<void> {
     const session = this.#session!
     const pump = this.#pump!
-    const { sessionId, secret, route } = this.#first!
-    const { carrier, inlet, hello, bytes, next } = await this.#greet(route)
-    if (session.over) return carrier.destroy()
-    const number = session.takeCarrierNumber()
-    const mine = joinHello(
-      this.#host.randomBytes(ID_LENGTH),
-      this.#options.parameters,
-      sessionId,
-      number,
-      session.deadCounts(),
-    )
-    const unproven = withoutProof(mine)
-    const proof = await this.#host.hmac(secret, proofInput('client', sessionId, number, bytes, unproven))
-    const complete = concat(unproven, proof)
-    carrier.send(complete, complete.length)
-    inlet.allow(this.#options.parameters.max_message)
-    const answer = await next()
-    const frame = parseAnswer(answer)
-    const expected = await this.#host.hmac(
-      secret,
-      proofInput('server', sessionId, number, bytes, complete, withoutProof(answer)),
-    )
-    if (!sameBytes(expected, frame.proof)) {
-      carrier.destroy()
-      throw new SluiceError('ERR_SLUICE_PROTOCOL', 'the server did not prove that the session is its own')
-    }
+    const first = this.#first!
+    const { host, parameters, open } = this.#options
+    const joined = await this.#attempt(async (abort) => {
+      const greeted = await greet(await open(first.route, abort), host)
+      const number = session.takeCarrierNumber()
+      const dead = session.deadCounts()
+      return { ...greeted, number, counts: await join(greeted, { host, parameters, first, number, dead }) }
+    })
+    const { carrier, number, counts, hello, inlet } = joined
     if (session.over) return carrier.destroy()
     const before = session.figures.resent
     pump.add(number, carrier)
-    for (const dead of session.settleDead(frame.carriers, this.#host.now())) pump.retire(dead)
-    session.attach(number, hello.parameters.max_message, this.#host.now())
+    for (const dead of session.settleDead(counts, host.now())) pump.retire(dead)
+    session.attach(number, hello.parameters.max_message, host.now())
     inlet.run(pump, number)
-    this.#resumed(session.figures.resent - before)
+    this.#joined(session.figures.resent - before)
     pump.flush()
   }
 
-  #resumed(resent: number): void {
+  #joined(resent: number): void {
+    const { events } = this.#options
+    const session = this.#session!
     const lostAt = this.#lostAt
     this.#lostAt = undefined
-    if (lostAt === undefined) return
+    if (lostAt === undefined) return events?.carriers?.(session.carriers.length)
     this.resumes++
-    this.#options.events?.resumed?.(this.#host.now() - lostAt, resent)
+    events?.resumed?.({ after: this.#host.now() - lostAt, resent, streams: session.figures.streams })
   }
 
-  #failure: SluiceError | undefined
+  // --- how many carriers ---
+
+  /** Much has moved: watches whether more carriers would help, until all is quiet again. */
+  #watch(): void {
+    const session = this.#session!
+    const growth = new Growth(MOST_CARRIERS, this.#host.now())
+    this.#growth = growth
+    const look = () => {
+      if (session.over || this.#growth !== growth) return
+      const next = growth.look(this.#host.now(), session.figures)
+      this.#wanted = growth.wanted
+      if (next !== undefined) this.#host.after(next, look)
+      else session.watch(MAYBE_BULK)
+      if (growth.wanted < session.carriers.length) this.#shrink(growth.wanted)
+      this.#fill()
+    }
+    this.#host.after(100, look)
+  }
+
+  /** Closes carriers that nothing needs, the slowest first. */
+  #shrink(to: number): void {
+    const session = this.#session!
+    const slowest = [...session.figures.carriers].sort((a, b) => (b.leastRoundTrip ?? 0) - (a.leastRoundTrip ?? 0))
+    for (const { number } of slowest.slice(0, session.carriers.length - to)) this.#pump!.retire(number)
+    this.#options.events?.carriers?.(session.carriers.length)
+  }
 
   #closed(code: number, text: string, byPeer: boolean): void {
-    this.#abort.abort()
-    this.#wakeUp()
+    this.#stop()
     const ours = !byPeer && code === CloseReason.NO_ERROR && this.#failure === undefined
     const error = this.#failure ?? (ours ? undefined : sessionError(code, text, byPeer))
     this.#options.events?.ended?.(error)
   }
-}
-
-function protocolError(message: string): SluiceError {
-  return new SluiceError('ERR_SLUICE_PROTOCOL', `the server broke the protocol: ${message}`)
-}
-
-function parseAnswer(bytes: Uint8Array): Extract<Frame, { type: 'JOINED' }> {
-  let frame: Frame
-  try {
-    frame = readMessage(bytes)
-  } catch (error) {
-    throw error instanceof Violation ? protocolError(error.message) : error
-  }
-  if (frame.type === 'JOINED') return frame
-  if (frame.type !== 'JOIN_FAILED') throw protocolError(`${frame.type} came in answer to a join`)
-  if (frame.code === JoinError.ELSEWHERE || frame.code === JoinError.TOO_MANY) {
-    throw new SluiceError('ERR_SLUICE_REFUSED', `the server cannot take the session back now: ${frame.text}`)
-  }
-  if (frame.code === JoinError.NOT_ALLOWED) {
-    throw new SluiceError('ERR_SLUICE_POLICY', `the server does not let the session go on: ${frame.text}`)
-  }
-  throw new SluiceError('ERR_SLUICE_GONE', 'the session is gone: the server was restarted, or waited too long')
 }
 
 function sessionError(code: number, text: string, byPeer: boolean): SluiceError {

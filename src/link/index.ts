@@ -1,8 +1,11 @@
 /** Sessions on carriers: the pump, the client that comes back, and the server that lets it. Knows no host, only interfaces. */
+export type { AbortSignalLike } from './abort.ts'
 export { type BackoffOptions, backoff, DEFAULT_BACKOFF } from './backoff.ts'
 export type { Carrier, CarrierEvents } from './carrier.ts'
-export { type AbortSignalLike, ClientLink, type ClientLinkEvents, type ClientLinkOptions } from './client.ts'
+export { ClientLink, type ClientLinkEvents, type ClientLinkOptions, type Resumed } from './client.ts'
+export { Growth } from './growth.ts'
 export type { Host } from './host.ts'
+export { IdleCuts, type IdleCutsState } from './idle-cuts.ts'
 export { Pump } from './pump.ts'
 export {
   ServerLink,

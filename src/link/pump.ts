@@ -78,8 +78,9 @@ export class Pump {
     this.#onLost(number, why)
   }
 
-  /** Ends a carrier in good order: what was sent on it leaves first. */
+  /** Ends a carrier in good order, and without a word to the owner: what was sent on it leaves first. */
   retire(number: number): void {
+    this.session.lost(number, this.#host.now())
     this.#carriers.get(number)?.close()
   }
 

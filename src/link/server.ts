@@ -67,12 +67,15 @@ export interface ServerLinkOptions<Principal> {
   readonly liveness?: LivenessOptions
   /** What a client is to say in the URL of a join. */
   readonly route?: string
+  /** Whether sessions of other processes may still be alive, so that joins that name another route are sent on. */
+  elsewhere?(): boolean
 }
 
 const GREETING_TIMEOUT = 10_000
 const JOIN_FAILURES: Readonly<Record<number, string>> = {
   [JoinError.UNKNOWN]: 'there is no such session',
   [JoinError.NOT_ALLOWED]: 'the session belongs to somebody else',
+  [JoinError.ELSEWHERE]: 'the session is at another process',
   [JoinError.TOO_MANY]: 'the session has as many carriers as it may',
 }
 
@@ -85,6 +88,8 @@ interface Guest<Principal> {
   readonly secret: Uint8Array
   readonly inlet: Inlet
   readonly cancel: () => void
+  /** What its request said of where its session is. */
+  readonly route: string
 }
 
 interface Entry<Principal> extends ServerSession<Principal> {
@@ -100,6 +105,8 @@ export class ServerLink<Principal> {
   readonly #pool: CreditPool
   readonly #guests = new Set<Guest<Principal>>()
   #labels = 0
+  /** Whether no new sessions are begun: those that live may be joined. */
+  leaving = false
 
   constructor(options: ServerLinkOptions<Principal>) {
     this.#options = options
@@ -111,8 +118,12 @@ export class ServerLink<Principal> {
     return [...this.#sessions.values()]
   }
 
-  /** Takes a carrier whose request has been admitted for this principal. */
-  accept(carrier: Carrier, principal: Principal): void {
+  /**
+   * Takes a carrier whose request has been admitted for this principal.
+   *
+   * @param asked the route that its URL named
+   */
+  accept(carrier: Carrier, principal: Principal, asked = ''): void {
     const host = this.#host
     const sessionId = host.randomBytes(ID_LENGTH)
     const secret = host.randomBytes(PROOF_LENGTH)
@@ -127,7 +138,7 @@ export class ServerLink<Principal> {
       tooBig: (length) => this.#refuse(guest, CloseReason.TOO_BIG, `a first message of ${length} bytes`),
     })
     const cancel = host.after(GREETING_TIMEOUT, () => leave('no HELLO came in time'))
-    const guest: Guest<Principal> = { carrier, principal, hello, sessionId, secret, inlet, cancel }
+    const guest: Guest<Principal> = { carrier, principal, hello, sessionId, secret, inlet, cancel, route: asked }
     this.#guests.add(guest)
     carrier.send(hello, hello.length)
     inlet.next((bytes) => this.#greeted(guest, bytes))
@@ -165,6 +176,7 @@ export class ServerLink<Principal> {
   }
 
   #begin(guest: Guest<Principal>, { parameters }: NewHello): void {
+    if (this.leaving) return this.#refuse(guest, CloseReason.GOING_AWAY, 'the server is shutting down')
     if (this.#sessions.size >= (this.#options.maxSessions ?? 10_000)) {
       return this.#refuse(guest, CloseReason.GOING_AWAY, 'the server has as many sessions as it may')
     }
@@ -225,7 +237,11 @@ export class ServerLink<Principal> {
     const secret = entry?.secret ?? guest.secret
     const input = proofInput('client', hello.sessionId, hello.carrier, guest.hello, withoutProof(bytes))
     const right = sameBytes(this.#host.hmac(secret, input), hello.proof)
-    if (entry === undefined || !right) return this.#joinFailed(guest, JoinError.UNKNOWN)
+    if (entry === undefined || !right) {
+      const { route = '', elsewhere } = this.#options
+      const foreign = entry === undefined && guest.route !== route && (elsewhere?.() ?? false)
+      return this.#joinFailed(guest, foreign ? JoinError.ELSEWHERE : JoinError.UNKNOWN)
+    }
     if (!this.#options.same(entry.principal, guest.principal)) return this.#joinFailed(guest, JoinError.NOT_ALLOWED)
     const { session, pump } = entry
     if (session.wasUsed(hello.carrier)) return this.#joinFailed(guest, JoinError.UNKNOWN)
@@ -242,7 +258,7 @@ export class ServerLink<Principal> {
     const joined = concat(answer, proof)
     guest.carrier.send(joined, joined.length)
     for (const number of session.settleDead(hello.dead, this.#host.now())) pump.retire(number)
-    entry.resumes++
+    if (session.waiting) entry.resumes++
     this.#admit(guest, entry, hello.carrier, hello.parameters.max_message)
     this.#options.events.joined?.(entry, session.carriers.length)
     pump.flush()

@@ -12,6 +12,7 @@ export { Heartbeat, PING_INTERVAL } from './heartbeat.ts'
 export { nodeHost } from './host.ts'
 export { bindError, LocalListener } from './local-listener.ts'
 export { OPEN_TIMEOUT, type OpenedWebSocket, type OpenOptions, openWebSocket, probe } from './open.ts'
+export { PathMemory } from './path-memory.ts'
 export {
   type ForwardEvents,
   failureOf,

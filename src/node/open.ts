@@ -37,6 +37,8 @@ export interface OpenedWebSocket {
   readonly ws: WebSocketStream
   /** The subprotocol that the server chose. */
   readonly protocol: string | undefined
+  /** The address of this machine that the connection was made from. */
+  readonly localAddress: string | undefined
 }
 
 /**
@@ -61,7 +63,8 @@ export async function openWebSocket(url: ServerUrl, path: string, options: OpenO
     throw withReason(error, early)
   }
   const zeroMask = url.secure && !options.maskAlways && options.ca === undefined && options.pin === undefined
-  return { ws: new WebSocketStream(stream, { role: 'client', zeroMask, early }), protocol }
+  const { localAddress } = stream.socket
+  return { ws: new WebSocketStream(stream, { role: 'client', zeroMask, early }), protocol, localAddress }
 }
 
 /**

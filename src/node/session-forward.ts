@@ -7,6 +7,9 @@ import type { SessionTunnel } from './session-tunnel.ts'
 import type { SocketStream } from './socket.ts'
 import { Splice, type SpliceOutcome } from './splice.ts'
 
+/** A connection that comes while there is no session waits so long for one, in milliseconds. */
+const PATIENCE = 10_000
+
 /** What a forward reports; every connection ends in exactly one of `finished` and `failed`. */
 export interface SessionForwardEvents {
   opened?(target: Target): void
@@ -32,7 +35,7 @@ export class SessionForward {
     this.#tunnel = tunnel
     this.#events = events
     // A turn of the loop later what the program sent at once has been read, and travels with OPEN.
-    this.#listener = new LocalListener(forward.bind, (local) => setImmediate(() => this.#carry(local)), readMode)
+    this.#listener = new LocalListener(forward.bind, (local) => setImmediate(() => void this.#carry(local)), readMode)
   }
 
   /** @throws SluiceError `ERR_SLUICE_CONFIG` if the port cannot be bound */
@@ -51,9 +54,9 @@ export class SessionForward {
     for (const splice of this.#live) splice.abort()
   }
 
-  #carry(local: SocketStream): void {
+  async #carry(local: SocketStream): Promise<void> {
     const { target } = this.#forward
-    const { link } = this.#tunnel
+    const link = this.#tunnel.link ?? (await this.#tunnel.ready(PATIENCE))
     if (link === undefined) {
       local.reset()
       this.#events.failed(target, new SluiceError('ERR_SLUICE_GONE', 'there is no session with the server at present'))

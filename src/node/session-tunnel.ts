@@ -23,6 +23,9 @@ export class SessionTunnel {
   readonly #options: TunnelClientOptions
   readonly #events: SessionTunnelEvents
   #link: ClientLink | undefined
+  /** Links whose server shuts down, while streams of theirs live. */
+  readonly #old = new Set<ClientLink>()
+  readonly #waiters: (() => void)[] = []
   #closed = false
   #wake: () => void = () => {}
 
@@ -41,14 +44,21 @@ export class SessionTunnel {
       ...this.#options,
       events: {
         ...this.#options.events,
+        leaving: () => {
+          this.#options.events?.leaving?.()
+          if (this.#link === link) this.#leave(link)
+        },
         ended: (error) => {
           this.#options.events?.ended?.(error)
+          this.#old.delete(link)
           if (this.#link === link) this.#ended(error)
         },
       },
     })
     await link.connect()
+    if (this.#closed) return link.abort('the client ends')
     this.#link = link
+    for (const act of this.#waiters.splice(0)) act()
   }
 
   /** The link on which streams can be opened now; undefined while there is none. */
@@ -56,8 +66,27 @@ export class SessionTunnel {
     return this.#link?.ready ? this.#link : undefined
   }
 
+  /** The links whose streams live: the one for new streams, and those that a server has left. */
+  get links(): readonly ClientLink[] {
+    return [...(this.#link === undefined ? [] : [this.#link]), ...this.#old]
+  }
+
+  /** Waits for a link, at most so long. */
+  async ready(milliseconds: number): Promise<ClientLink | undefined> {
+    if (this.link === undefined && !this.#closed) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, milliseconds)
+        this.#waiters.push(() => {
+          clearTimeout(timer)
+          resolve()
+        })
+      })
+    }
+    return this.link
+  }
+
   retryNow(): void {
-    this.#link?.retryNow()
+    for (const link of this.links) link.retryNow()
     this.#wake()
   }
 
@@ -65,7 +94,21 @@ export class SessionTunnel {
   async close(milliseconds?: number): Promise<void> {
     this.#closed = true
     this.#wake()
-    await this.#link?.close(milliseconds)
+    for (const act of this.#waiters.splice(0)) act()
+    await Promise.all(this.links.map((link) => link.close(milliseconds)))
+  }
+
+  /** The server shuts down: streams of this link may finish, new ones go to a new session, which another process may have. */
+  #leave(link: ClientLink): void {
+    this.#link = undefined
+    this.#old.add(link)
+    const look = () => {
+      if (!this.#old.has(link)) return
+      if (link.session?.idle) void link.close()
+      else setTimeout(look, 250)
+    }
+    look()
+    if (!this.#closed) void this.#renew()
   }
 
   #ended(error: SluiceError | undefined): void {

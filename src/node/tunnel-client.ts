@@ -1,14 +1,19 @@
 import type { ServerUrl } from '../config/index.ts'
 import { SluiceError, type SluiceErrorCode } from '../errors/index.ts'
-import { ClientLink, type ClientLinkEvents } from '../link/index.ts'
+import { ClientLink, type ClientLinkEvents, type IdleCuts } from '../link/index.ts'
 import type { SessionOptions } from '../session/index.ts'
 import { Feature, type Parameters, withDefaults } from '../wire/index.ts'
 import { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 import { nodeHost } from './host.ts'
 import { type OpenOptions, openWebSocket } from './open.ts'
+import type { PathMemory } from './path-memory.ts'
 
 export interface TunnelClientOptions extends OpenOptions {
   readonly url: ServerUrl
+  /** How many WebSockets a session keeps; `auto` (default) opens more while bulk is held up by the line, up to 8. */
+  readonly carriers?: number | 'auto'
+  /** What is known of paths, from earlier runs too. Default: nothing, and nothing is kept. */
+  readonly paths?: PathMemory
   readonly events?: ClientLinkEvents
   readonly session?: Pick<SessionOptions, 'pool' | 'replayBudget' | 'liveness'>
 }
@@ -36,20 +41,31 @@ export function lacksSessions(error: unknown): boolean {
 
 /** A link over WebSockets to a sluice server. */
 export function clientLink(options: TunnelClientOptions): ClientLink {
+  const { url, paths } = options
+  let cuts: IdleCuts | undefined
   return new ClientLink({
     host: nodeHost,
     parameters: PARAMETERS,
-    ...(options.events === undefined ? {} : { events: options.events }),
+    events: {
+      ...options.events,
+      learned: () => {
+        options.events?.learned?.()
+        paths?.save()
+      },
+    },
+    ...(options.carriers === undefined ? {} : { carriers: options.carriers }),
     ...(options.session === undefined ? {} : { session: options.session }),
+    ...(paths === undefined ? {} : { idleCuts: () => (cuts ??= paths.of(url.authority, undefined)) }),
     open: async (route, signal) => {
       const controller = new AbortController()
       signal.onAbort(() => controller.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down')))
-      const query = route ? `?route=${route}` : ''
-      const { ws, protocol } = await openWebSocket(options.url, `${options.url.prefix}/${query}`, {
+      const query = route ? `?route=${encodeURIComponent(route)}` : ''
+      const { ws, protocol, localAddress } = await openWebSocket(url, `${url.prefix}/${query}`, {
         ...options,
         protocols: [SESSION_PROTOCOL],
         signal: controller.signal,
       })
+      cuts = paths?.of(url.authority, localAddress)
       if (protocol === SESSION_PROTOCOL) return new WebSocketCarrier(ws)
       ws.destroy()
       throw new SluiceError('ERR_SLUICE_REFUSED', 'the server answered the WebSocket handshake, but has no sluice.1', {

@@ -24,6 +24,8 @@ export interface AdmittedSession {
   readonly principal: Principal
   readonly key: string
   readonly protocol: string
+  /** The process that a join says its session is at; undefined for a new session. */
+  readonly route: string | undefined
 }
 
 /** For plain mode: what to answer, and what to dial. */
@@ -104,7 +106,8 @@ function decideSession(
   if (principal === undefined) return unauthenticated()
   const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
   if ('status' in upgrade) return upgrade
-  return { kind: 'session', principal, key: upgrade.key, protocol: SESSION_PROTOCOL }
+  const route = new URLSearchParams((request.url ?? '').split('?')[1] ?? '').get('route') ?? undefined
+  return { kind: 'session', principal, key: upgrade.key, protocol: SESSION_PROTOCOL, route }
 }
 
 function unauthenticated(): HttpRefusal {

@@ -11,6 +11,8 @@ import { Tunnel, type TunnelOptions } from './tunnel.ts'
 export interface ServerOptions extends TunnelOptions {
   readonly listen: HostPort
   /** Certificate and key in PEM; without them the server speaks plain HTTP. */
+  /** Share the port with other processes that ask for it too (SO_REUSEPORT; Node 22.12 or newer). Default false. */
+  readonly reusePort?: boolean
   readonly tls?: { readonly cert: string; readonly key: string } | undefined
 }
 
@@ -26,6 +28,7 @@ export class Server {
   readonly tunnel: Tunnel
   readonly #http: http.Server | https.Server
   readonly #listen: HostPort
+  readonly #reusePort: boolean
 
   /**
    * @throws SluiceError `ERR_SLUICE_CONFIG` for a certificate that cannot be used, or for listening beyond loopback without
@@ -43,6 +46,12 @@ export class Server {
       )
     }
     this.#listen = options.listen
+    this.#reusePort = options.reusePort ?? false
+    if (this.#reusePort && !canReusePort()) {
+      throw new SluiceError('ERR_SLUICE_CONFIG', `Node ${process.versions.node} cannot share a port`, {
+        remedy: 'Use Node 22.12 or newer for --reuse-port, or a balancer in front.',
+      })
+    }
     this.tunnel = new Tunnel({ checkHost: loopback, ...options })
     const { headerBytes, handshakeTimeout, sockets } = this.tunnel.limits
     const common = {
@@ -75,7 +84,8 @@ export class Server {
     const { host, port } = this.#listen
     return new Promise((resolve, reject) => {
       this.#http.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
-      this.#http.listen({ host, port, backlog: 4096 }, () => {
+      const share = this.#reusePort ? { reusePort: true } : {}
+      this.#http.listen({ host, port, backlog: 4096, ...share }, () => {
         const address = this.#http.address() as AddressInfo
         resolve({ host: address.address, port: address.port })
       })
@@ -84,12 +94,20 @@ export class Server {
 
   /** Stops accepting, finishes what runs within `grace` milliseconds, then ends it. */
   async close(grace = 30_000): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()))
+    const close = () => new Promise<void>((resolve) => this.#http.close(() => resolve()))
+    // On a port of its own the next process can begin; on a shared one, sessions that live on here must find their way back.
+    const early = this.#reusePort ? undefined : close()
     this.#http.closeIdleConnections()
     await this.tunnel.drain(grace)
+    const closed = early ?? close()
     this.#http.closeAllConnections()
     await closed
   }
+}
+
+function canReusePort(): boolean {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  return major > 22 || (major === 22 && minor >= 12)
 }
 
 function secureServer(options: https.ServerOptions): https.Server {

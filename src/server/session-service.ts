@@ -2,7 +2,7 @@ import { formatHostPort, type HostPort, parseHost } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, ServerLink, type ServerSession } from '../link/index.ts'
 import { nodeHost, PARAMETERS, Splice, type SpliceOutcome } from '../node/index.ts'
-import { CreditPool, type Stream } from '../session/index.ts'
+import { CreditPool, type SessionFigures, type Stream } from '../session/index.ts'
 import { CloseReason, type Target } from '../wire/index.ts'
 import type { Principal } from './auth.ts'
 import { type Asked, type Dialler, openError } from './dialler.ts'
@@ -13,6 +13,19 @@ import type { Policy } from './policy/policy.ts'
 export interface Owner {
   readonly principal: Principal
   readonly from: string
+}
+
+/** One session, for people and metrics. */
+export interface SessionStatus extends SessionFigures {
+  readonly label: number
+  readonly principal: string
+  /** Where its first carrier came from. */
+  readonly from: string
+  /** In milliseconds. */
+  readonly age: number
+  /** Whether it waits for a carrier. */
+  readonly waiting: boolean
+  readonly resumes: number
 }
 
 /** What happens in sessions, for logs; see TunnelEvent. */
@@ -30,6 +43,9 @@ export interface SessionServiceOptions {
   readonly dialler: Dialler
   readonly limits: Limits
   readonly resumeFor: number
+  readonly route: string
+  /** Until then (`performance.now()`) sessions of other processes may live. */
+  readonly elsewhereUntil: number
   readonly events: SessionServiceEvents
 }
 
@@ -49,6 +65,8 @@ export class SessionService {
       maxSessions: limits.connections,
       pool: new CreditPool(limits.windowBytes),
       replayBudget: limits.replayBytes,
+      route: options.route,
+      elsewhere: () => performance.now() < options.elsewhereUntil,
       same: (of, joining) => of.principal.name === joining.principal.name,
       events: {
         opened: (session, stream) => void this.#opened(session, stream),
@@ -70,8 +88,22 @@ export class SessionService {
     return this.#streams
   }
 
-  accept(carrier: Carrier, owner: Owner): void {
-    this.#link.accept(carrier, owner)
+  /** @param route what the request's URL said of where its session is */
+  accept(carrier: Carrier, owner: Owner, route?: string): void {
+    this.#link.accept(carrier, owner, route)
+  }
+
+  get status(): SessionStatus[] {
+    const now = performance.now()
+    return this.#link.sessions.map(({ label, principal: { principal, from }, session, startedAt, resumes }) => ({
+      label,
+      principal: principal.name,
+      from,
+      age: now - startedAt,
+      waiting: session.waiting,
+      resumes,
+      ...session.figures,
+    }))
   }
 
   async #opened({ principal: owner, pump }: ServerSession<Owner>, stream: Stream): Promise<void> {
@@ -126,6 +158,7 @@ export class SessionService {
   /** Tells every session that no new streams are taken. */
   goaway(): void {
     this.#leaving = true
+    this.#link.leaving = true
     for (const { session, pump } of this.#link.sessions) {
       session.goaway()
       pump.flush()

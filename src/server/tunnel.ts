@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -24,7 +25,7 @@ import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
-import { type Owner, SessionService, type SessionServiceEvents } from './session-service.ts'
+import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
 
 /** How a connection ended, in whichever mode it was carried. */
 export interface ConnectionOutcome {
@@ -98,6 +99,13 @@ export interface TunnelOptions {
   readonly pingInterval?: number
   /** Milliseconds for which a session without a WebSocket is kept. Default 5 minutes. */
   readonly resumeFor?: number
+  /** What joins name in their URL, so that a balancer can send them to this process. Default: random. */
+  readonly route?: string
+  /**
+   * For how many milliseconds from its start joins that name another process are answered "elsewhere" rather than "gone",
+   * because that process may live on: where several share one address. Default 0.
+   */
+  readonly elsewhereFor?: number
   readonly resolver?: Resolver
   readonly onEvent?: (event: TunnelEvent) => void
   readonly readMode?: ReadMode
@@ -158,6 +166,8 @@ export class Tunnel {
       dialler: this.#dialler,
       limits: this.limits,
       resumeFor: options.resumeFor ?? PARAMETERS.resume_for,
+      route: options.route ?? randomBytes(6).toString('base64url'),
+      elsewhereUntil: performance.now() + (options.elsewhereFor ?? 0),
       events: this.#serviceEvents(),
     })
   }
@@ -190,6 +200,11 @@ export class Tunnel {
   /** Sessions, those that wait for a carrier included. */
   get sessions(): number {
     return this.#service.sessions.length
+  }
+
+  /** Every session with its figures. */
+  get sessionStatus(): SessionStatus[] {
+    return this.#service.status
   }
 
   #checkIdle(): void {
@@ -248,7 +263,9 @@ export class Tunnel {
     const verdict = decide(request, this.#gate)
     if (verdict === undefined) return undefined
     const retry = [['Retry-After', '1']] as const
-    if (this.#draining) return refusal(503, 'the server is shutting down', retry)
+    // Sessions that live on here may come back while the server drains.
+    const joins = 'kind' in verdict && verdict.kind === 'session' && verdict.route !== undefined
+    if (this.#draining && !joins) return refusal(503, 'the server is shutting down', retry)
     if (!this.#rate.take(request.socket.remoteAddress ?? '', performance.now())) {
       return refusal(429, 'too many handshakes from this address', retry)
     }
@@ -290,7 +307,7 @@ export class Tunnel {
   #admit(admitted: Admitted, socket: Socket, head: Buffer, from: string): void {
     if (admitted.kind === 'plain') return void this.#carry(admitted, this.#accept(admitted, socket, head), from)
     const ws = this.#accept(admitted, socket, head, PARAMETERS.max_message)
-    this.#service.accept(new WebSocketCarrier(ws), { principal: admitted.principal, from })
+    this.#service.accept(new WebSocketCarrier(ws), { principal: admitted.principal, from }, admitted.route)
     // The 101 and HELLO leave together.
     ws.stream.uncork()
   }

@@ -209,6 +209,13 @@ export class Session {
     return this.#core.alive().map(({ number }) => number)
   }
 
+  /** For how many milliseconds nothing had moved on a carrier when it died, or until now; 0 for one that is not known. */
+  quietOf(number: number, now: number): number {
+    const carrier = this.#core.carriers.get(number)
+    if (carrier === undefined) return 0
+    return carrier.gaveUp ? carrier.quietBefore : now - Math.max(carrier.heardAt, carrier.spokeAt)
+  }
+
   /** When and how carriers are asked whether they live; may be changed at any time. */
   set liveness(options: LivenessOptions) {
     this.#liveness = options

@@ -44,7 +44,8 @@ export async function startSessionRig(targetPort: number, options: SessionRigOpt
       ...(options.session === undefined ? {} : { session: options.session }),
       events: {
         lost: (why) => told.push(`lost: ${why}`),
-        resumed: (after, resent) => told.push(`resumed after ${after.toFixed(0)} ms, ${resent} bytes again`),
+        resumed: ({ after, resent, streams }) =>
+          told.push(`resumed after ${after.toFixed(0)} ms, ${resent} bytes again, ${streams} streams`),
         retrying: (why) => told.push(`retrying: ${why}`),
       },
     },

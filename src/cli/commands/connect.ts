@@ -14,6 +14,7 @@ import {
   FINAL_ERRORS,
   Heartbeat,
   lacksSessions,
+  PathMemory,
   PlainForward,
   type PlainTunnelOptions,
   probeServer,
@@ -22,8 +23,11 @@ import {
   type SessionTunnelEvents,
 } from '../../node/index.ts'
 import type { Finish } from '../exit-codes.ts'
-import { type ClientFlags, clientOptions, list, readClientFlags } from '../options.ts'
+import { type ClientFlags, clientOptions, list, readClientFlags, value } from '../options.ts'
 import type { Report } from '../report.ts'
+import { clientState, type ForwardState } from '../state.ts'
+import { pathsFile, StatusSocket } from '../status-socket.ts'
+import { formatBytes } from '../units.ts'
 import { onSignals, reportFor, type Stop } from '../world.ts'
 
 const FIRST_DELAY = 250
@@ -42,6 +46,14 @@ export function connectCommand(finish: Finish): Command {
     )
   for (const option of clientOptions()) command.addOption(option)
   return command
+    .addOption(
+      value(
+        '--carriers <n>',
+        'WebSockets for each session: 1 to 8, or auto: more while they help',
+        'SLUICE_CARRIERS',
+        'auto',
+      ),
+    )
     .option('--no-retry', 'give up if the first contact fails, whatever the reason')
     .addHelpText(
       'after',
@@ -50,12 +62,18 @@ export function connectCommand(finish: Finish): Command {
     .action(async (url: string, flags: ConnectFlags) => finish(await runConnect(url, flags)))
 }
 
-type ConnectFlags = ClientFlags & { local: string[]; retry: boolean }
+type ConnectFlags = ClientFlags & { local: string[]; carriers: string; retry: boolean }
 
 /** A local forward that is being listened on, in whichever mode. */
 interface Forward {
+  readonly connections: number
   listen(): Promise<HostPort>
   close(): void
+}
+
+interface Running {
+  readonly forward: Forward
+  readonly bound: HostPort
 }
 
 interface Connecting {
@@ -64,6 +82,7 @@ interface Connecting {
   readonly report: Report
   readonly stop: Stop
   readonly retry: boolean
+  readonly carriers: number | 'auto'
 }
 
 async function runConnect(urlText: string, flags: ConnectFlags): Promise<number> {
@@ -74,7 +93,7 @@ async function runConnect(urlText: string, flags: ConnectFlags): Promise<number>
     heartbeat: new Heartbeat(parseDuration(flags.pingInterval, '--ping-interval')),
   }
   const stop = onSignals()
-  const connecting = { options, forwards, report, stop, retry: flags.retry }
+  const connecting = { options, forwards, report, stop, retry: flags.retry, carriers: parseCarriers(flags.carriers) }
   try {
     const plain = flags.plain || options.template !== undefined
     return await (plain ? runPlain(connecting) : runSession(connecting))
@@ -91,16 +110,17 @@ async function runPlain(connecting: Connecting): Promise<number> {
   if (stop.received !== undefined) return stop.exitCode
   const running = await listenAll(connecting, (forward) => new PlainForward(forward, options, plainEvents(report)))
   await stop.promise
-  for (const forward of running) forward.close()
+  for (const { forward } of running) forward.close()
   return stop.exitCode
 }
 
 async function runSession(connecting: Connecting): Promise<number> {
-  const { options, report, stop, forwards } = connecting
+  const { options, report, stop, forwards, carriers } = connecting
+  const paths = new PathMemory(pathsFile())
   let fail: (error: SluiceError) => void = () => {}
   const failed = new Promise<SluiceError>((resolve) => (fail = resolve))
   const tunnel = new SessionTunnel(
-    { ...options, events: linkEvents(report) },
+    { ...options, carriers, paths, events: linkEvents(report) },
     tunnelEvents(report, (error) => fail(error)),
   )
   try {
@@ -114,8 +134,11 @@ async function runSession(connecting: Connecting): Promise<number> {
   if (stop.received !== undefined) return stop.exitCode
   stop.onHangUp(() => tunnel.retryNow())
   const running = await listenAll(connecting, (forward) => new SessionForward(forward, tunnel, sessionEvents(report)))
+  const status = new StatusSocket(() => clientState(options.url, tunnel, forwardStates(forwards, running), paths.known))
+  status.open()
   const failure = await Promise.race([stop.promise, failed])
-  for (const forward of running) forward.close()
+  status.close()
+  for (const { forward } of running) forward.close()
   await Promise.race([tunnel.close(), stop.again])
   if (failure !== undefined) throw failure
   return stop.exitCode
@@ -145,16 +168,31 @@ function tunnelEvents(report: Report, fail: (error: SluiceError) => void): Sessi
 function linkEvents(report: Report): ClientLinkEvents {
   return {
     lost: (why, left) =>
-      report.say(left > 0 ? `lost a WebSocket (${why}), ${left} left` : `connection lost (${why}): coming back`),
+      left > 0
+        ? report.detail(`lost a WebSocket (${why}), ${left} left`)
+        : report.say(`connection lost (${why}): coming back`),
     retrying: (why, delay) => report.say(`${why}; trying again in ${(delay / 1000).toFixed(1)} s`),
-    resumed: (after, resent) =>
-      report.say(`resumed after ${(after / 1000).toFixed(1)} s, ${formatBytes(resent)} sent again`),
+    resumed: ({ after, resent, streams }) =>
+      report.say(
+        `resumed after ${(after / 1000).toFixed(1)} s, ${formatBytes(resent)} sent again, ${streams} stream${streams === 1 ? '' : 's'} kept`,
+      ),
+    carriers: (count) => report.detail(`WebSockets of the session: ${count}`),
+    leaving: () => report.say('the server shuts down: its connections may finish, new ones go to a new session'),
   }
 }
 
-function formatBytes(bytes: number): string {
-  if (bytes < 1024) return `${bytes} bytes`
-  return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+function forwardStates(forwards: readonly LocalForward[], running: readonly Running[]): ForwardState[] {
+  return running.map(({ forward, bound }, index) => ({
+    listen: formatHostPort(bound),
+    target: formatTarget(forwards[index]!.target),
+    connections: forward.connections,
+  }))
+}
+
+function parseCarriers(text: string): number | 'auto' {
+  if (text === 'auto') return text
+  if (/^[1-8]$/.test(text)) return Number(text)
+  throw new SluiceError('ERR_SLUICE_USAGE', `--carriers ${JSON.stringify(text)} is not a number from 1 to 8, nor auto`)
 }
 
 /** Tries until the way is open, or something fails that will not mend itself. */
@@ -179,18 +217,18 @@ async function firstContact<T>({ options, report, stop, retry }: Connecting, con
 async function listenAll(
   { forwards, options, report }: Connecting,
   make: (forward: LocalForward) => Forward,
-): Promise<Forward[]> {
-  const running: Forward[] = []
+): Promise<Running[]> {
+  const running: Running[] = []
   for (const forward of forwards) {
     const one = make(forward)
-    running.push(one)
     try {
       const bound = await one.listen()
+      running.push({ forward: one, bound })
       report.say(
         `listening on ${formatHostPort(bound)} for ${formatTarget(forward.target)} through ${formatServerUrl(options.url)}`,
       )
     } catch (error) {
-      for (const other of running) other.close()
+      for (const other of running) other.forward.close()
       throw error
     }
   }

@@ -27,6 +27,8 @@ import type { Finish } from '../exit-codes.ts'
 import { list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
 import type { Report } from '../report.ts'
 import { environmentToken, readSecret, readText } from '../secrets.ts'
+import { serverState } from '../state.ts'
+import { StatusSocket } from '../status-socket.ts'
 import { VERSION } from '../version.ts'
 import { onSignals, reportFor } from '../world.ts'
 
@@ -48,6 +50,8 @@ interface ServeFlags {
   dialTimeout: string
   pingInterval: string
   grace: string
+  reusePort?: boolean
+  route?: string
   resumeFor: string
   quiet?: boolean
   verbose?: boolean
@@ -83,6 +87,8 @@ const OPTIONS: readonly (() => Option)[] = [
   () => value('--dial-timeout <time>', 'for the target to answer', 'SLUICE_DIAL_TIMEOUT', '10s'),
   PING,
   () => value('--resume-for <time>', 'keep a session whose WebSocket is lost this long', 'SLUICE_RESUME_FOR', '5m'),
+  () => new Option('--reuse-port', 'share the port with a process that replaces this one').env('SLUICE_REUSE_PORT'),
+  () => value('--route <name>', 'what joins carry in ?route=, for a balancer (default: random)', 'SLUICE_ROUTE'),
   () => value('--grace <time>', 'on SIGTERM, let what runs finish this long', 'SLUICE_GRACE', '30s'),
   QUIET,
   VERBOSE,
@@ -106,9 +112,12 @@ async function runServe(flags: ServeFlags): Promise<number> {
   const certificate = await readTls(flags, listen)
   const server = new Server(serverOptions(flags, listen, auth, certificate, report))
   const stop = onSignals()
+  let status: StatusSocket | undefined
   try {
     const bound = await server.listen()
     announce(report, bound, certificate, made)
+    status = new StatusSocket(() => serverState(bound, server.tunnel))
+    status.open()
     await stop.promise
     const { connections } = server.tunnel
     if (connections > 0)
@@ -116,6 +125,7 @@ async function runServe(flags: ServeFlags): Promise<number> {
     await Promise.race([server.close(parseDuration(flags.grace, '--grace')), stop.again])
     return stop.exitCode
   } finally {
+    status?.close()
     stop.release()
   }
 }
@@ -144,6 +154,10 @@ function serverOptions(
     },
     pingInterval: parseDuration(flags.pingInterval, '--ping-interval'),
     resumeFor: parseDuration(flags.resumeFor, '--resume-for'),
+    reusePort: flags.reusePort ?? false,
+    // The process that this one replaces may have sessions until its grace time is up.
+    elsewhereFor: flags.reusePort ? parseDuration(flags.grace, '--grace') : 0,
+    ...(flags.route === undefined ? {} : { route: parseRoute(flags.route) }),
     version: VERSION,
     onEvent: (event) => logEvent(report, event),
   }
@@ -221,6 +235,11 @@ function parsePrefix(text: string): string {
     throw new SluiceError('ERR_SLUICE_USAGE', `--prefix ${JSON.stringify(text)} is not a path like /tunnel`)
   }
   return prefix
+}
+
+function parseRoute(text: string): string {
+  if (/^[A-Za-z0-9._~-]{1,64}$/.test(text)) return text
+  throw new SluiceError('ERR_SLUICE_USAGE', `--route ${JSON.stringify(text)} is not 1 to 64 of A-Z a-z 0-9 . _ ~ -`)
 }
 
 function parseOrigin(text: string): string {

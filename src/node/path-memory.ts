@@ -1,0 +1,93 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { networkInterfaces } from 'node:os'
+import { dirname } from 'node:path'
+import { IdleCuts, type IdleCutsState } from '../link/index.ts'
+
+/** What one path was seen to do, as it is kept in the file. */
+interface Kept extends IdleCutsState {
+  /** Day of the last change, as `Date.now()`. */
+  readonly at: number
+}
+
+/** Older knowledge is dropped: networks change. */
+const KEPT_FOR = 30 * 24 * 3600_000
+const MOST_PATHS = 256
+
+/**
+ * What was learned of paths, for each server and each network that this machine was in, kept in a small JSON file. A file that
+ * cannot be read or written costs the knowledge, nothing else.
+ */
+export class PathMemory {
+  readonly #file: string | undefined
+  readonly #paths = new Map<string, IdleCuts>()
+  readonly #times = new Map<string, number>()
+  #networks = new Map<string, string>()
+
+  /** @param file where to keep it; undefined to keep it for the life of the process only */
+  constructor(file?: string) {
+    this.#file = file
+    if (file === undefined) return
+    for (const [key, { at, ...state }] of Object.entries(readKept(file))) {
+      if (Date.now() - at > KEPT_FOR) continue
+      this.#paths.set(key, new IdleCuts(state))
+      this.#times.set(key, at)
+    }
+  }
+
+  /** What is known of the way to a server from a local address. */
+  of(server: string, localAddress: string | undefined): IdleCuts {
+    const key = `${server} from ${this.#network(localAddress)}`
+    let cuts = this.#paths.get(key)
+    if (cuts === undefined) {
+      cuts = new IdleCuts()
+      this.#paths.set(key, cuts)
+    }
+    this.#times.set(key, Date.now())
+    return cuts
+  }
+
+  /** What is known, by path. */
+  get known(): Readonly<Record<string, IdleCutsState>> {
+    const all = [...this.#paths].map(([key, { state }]) => [key, state] as const)
+    return Object.fromEntries(all.filter(([, state]) => Object.keys(state).length > 0))
+  }
+
+  /** Writes what is known to the file. */
+  save(): void {
+    if (this.#file === undefined) return
+    const all = Object.entries(this.known).map(
+      ([key, state]) => [key, { ...state, at: this.#times.get(key) ?? 0 }] as const,
+    )
+    const newest = all.sort(([, a], [, b]) => b.at - a.at).slice(0, MOST_PATHS)
+    const temporary = `${this.#file}.${process.pid}`
+    try {
+      mkdirSync(dirname(this.#file), { recursive: true, mode: 0o700 })
+      writeFileSync(temporary, `${JSON.stringify(Object.fromEntries(newest), undefined, 2)}\n`, { mode: 0o600 })
+      renameSync(temporary, this.#file)
+    } catch {
+      // A home that cannot be written to: the next run learns again.
+    }
+  }
+
+  /** The network that an address of this machine is in, as CIDR. */
+  #network(address: string | undefined): string {
+    if (address === undefined) return 'anywhere'
+    const known = this.#networks.get(address)
+    if (known !== undefined) return known
+    const own = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+    const cidr = own.find((entry) => entry.address === address)?.cidr ?? address
+    this.#networks = new Map([...this.#networks, [address, cidr]])
+    return cidr
+  }
+}
+
+function readKept(file: string): Readonly<Record<string, Kept>> {
+  try {
+    const read = JSON.parse(readFileSync(file, 'utf8')) as Record<string, Kept>
+    return Object.fromEntries(
+      Object.entries(read).filter(([, { at, limit, seen }]) => [at, limit ?? 0, seen ?? 0].every(Number.isFinite)),
+    )
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,153 @@
+import { type CarrierCount, CloseReason, Violation } from '../wire/index.ts'
+import { Carrier, type CarrierOwner } from './carrier.ts'
+import type { Core } from './core.ts'
+
+/** Carriers that are dead are remembered for what still arrives of them, so many. */
+const REMEMBERED = 64
+/** Below this many milliseconds a carrier without an ACK is not called stalled, however short its round trip. */
+const LEAST_STALL = 30
+
+/** A session's carriers as they come and go: numbers, what the dead leave, and what a stalled one holds up (spec §8, §9). */
+export class CarrierSet {
+  readonly #core: Core
+  /** Numbers that were used: all below the first, and those in the set. */
+  #usedBelow = 0
+  readonly #used = new Set<number>()
+  #next = 0
+
+  constructor(core: Core) {
+    this.#core = core
+  }
+
+  takeNumber(): number {
+    return this.#next++
+  }
+
+  wasUsed(number: number): boolean {
+    return number < this.#usedBelow || this.#used.has(number)
+  }
+
+  attach(number: number, owner: CarrierOwner, sendMost: number, proven: boolean): void {
+    const { own, carriers, now } = this.#core
+    const options = { sendMost, receiveMost: own.max_message, ackBytes: own.ack_bytes, ackDelay: own.ack_delay }
+    const carrier = new Carrier(number, owner, options, now)
+    carrier.proven = proven
+    carriers.set(number, carrier)
+    this.#next = Math.max(this.#next, number + 1)
+    this.#use(number)
+    this.#forgetOldest()
+    this.#requeueDead()
+  }
+
+  #use(number: number): void {
+    this.#used.add(number)
+    while (this.#used.delete(this.#usedBelow)) this.#usedBelow++
+    if (this.#used.size <= REMEMBERED) return
+    // Somebody leaves gaps: the lowest is closed, so that they cost no memory.
+    this.#usedBelow = Math.min(...this.#used) + 1
+    while (this.#used.delete(this.#usedBelow - 1) || this.#used.has(this.#usedBelow)) this.#usedBelow++
+  }
+
+  prove(number: number): void {
+    const carrier = this.#core.carriers.get(number)
+    if (carrier === undefined) return
+    carrier.proven = true
+    this.#requeueDead()
+  }
+
+  #forgetOldest(): void {
+    const { carriers } = this.#core
+    for (const [number, { alive, flight }] of carriers) {
+      if (carriers.size <= REMEMBERED) return
+      if (!alive && flight.bytes === 0) carriers.delete(number)
+    }
+  }
+
+  deadCounts(): CarrierCount[] {
+    return [...this.#core.carriers.values()]
+      .filter(({ alive }) => !alive)
+      .slice(-REMEMBERED)
+      .map(({ number, received }) => ({ carrier: number, received }))
+  }
+
+  countsOf(dead: readonly CarrierCount[]): CarrierCount[] {
+    return dead.flatMap(({ carrier }) => {
+      const known = this.#core.carriers.get(carrier)
+      return known === undefined ? [] : [{ carrier, received: known.received }]
+    })
+  }
+
+  /** @throws Violation ACK_RANGE */
+  settleDead(dead: readonly CarrierCount[]): number[] {
+    const core = this.#core
+    const died: number[] = []
+    for (const { carrier: number, received } of dead) {
+      const carrier = core.carriers.get(number)
+      if (carrier === undefined) continue
+      if (received > carrier.flight.count) {
+        throw new Violation(
+          CloseReason.ACK_RANGE,
+          `join: ${received} messages of carrier ${number} (sent: ${carrier.flight.count})`,
+        )
+      }
+      if (carrier.alive) died.push(number)
+      carrier.alive = false
+      carrier.flight.ack(received, core.now, undefined, (sent) => core.done(sent))
+    }
+    core.checkWriters()
+    this.#requeueDead()
+    return died
+  }
+
+  #requeueDead(): void {
+    if (!this.#core.alive().some(({ proven }) => proven)) return
+    for (const carrier of this.#core.carriers.values()) if (!carrier.alive) this.#core.requeue(carrier)
+  }
+
+  /** @returns whether it was alive */
+  lost(number: number): boolean {
+    const carrier = this.#core.carriers.get(number)
+    if (carrier === undefined || !carrier.alive) return false
+    carrier.alive = false
+    this.#requeueDead()
+    return true
+  }
+
+  // --- stalls ---
+
+  /** When the next carrier counts as stalled, if no ACK comes; undefined while there is no other to take over. */
+  stallDeadline(): number | undefined {
+    const limit = this.#stallLimit()
+    if (limit === undefined) return undefined
+    let least: number | undefined
+    for (const carrier of this.#core.carriers.values()) {
+      const since = carrier.alive && !carrier.suspected ? carrier.flight.waitingSince : undefined
+      if (since !== undefined) least = Math.min(least ?? Number.POSITIVE_INFINITY, since + limit)
+    }
+    return least
+  }
+
+  /** Twice the longest round trip and the ACK delay: what takes longer is late, not far (spec §12). */
+  #stallLimit(): number | undefined {
+    const alive = this.#core.alive().filter(({ suspected, proven }) => !suspected && proven)
+    if (alive.length < 2) return undefined
+    const longest = Math.max(...alive.map(({ flight }) => flight.rate.smoothed ?? 500))
+    return Math.max(LEAST_STALL, 2 * longest) + this.#core.peer.ack_delay
+  }
+
+  /** What waits on a carrier that gives no sign is sent again on the others; nothing new is sent on it until it gives one. */
+  hedge(): void {
+    const core = this.#core
+    for (;;) {
+      const limit = this.#stallLimit()
+      if (limit === undefined) return
+      const late = core.alive().find(({ suspected, flight }) => {
+        return !suspected && flight.waitingSince !== undefined && core.now >= flight.waitingSince + limit
+      })
+      if (late === undefined) return
+      late.suspected = true
+      for (const sent of late.flight.unacknowledged()) core.sendAgain(sent)
+      core.wake()
+    }
+  }
+}
