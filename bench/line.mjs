@@ -1,6 +1,7 @@
 // Measures sluice over an emulated long line: two network namespaces joined by bench/wan/wanlink.c, 50 ms round trip. First byte of
 // a new connection, bulk with and without loss, and keystrokes beside bulk on a slow line; each beside the direct connection in
-// the same minutes. Needs root, ip, cc and iperf3. Writes artifacts/line.json. `--seconds N` for each bulk test, `--quick`.
+// the same minutes. Needs root, ip, cc and iperf3. Writes artifacts/line.json. `--seconds N` for each bulk test, `--quick`,
+// `--scenes open,flow,loss,keys` for some of it.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -60,6 +61,14 @@ const quick = process.argv.includes('--quick')
 const at = process.argv.indexOf('--seconds')
 const SECONDS = at > 0 ? Number(process.argv[at + 1]) : quick ? 3 : 8
 const KEYS = quick ? 300 : 2_000
+/** Names, whether over TLS, and further flags of `connect`. */
+const WAYS = [
+  ['sluice', false],
+  ['sluice, 1 WebSocket', false, '--carriers', '1'],
+  ['sluice, 8 WebSockets', false, '--carriers', '8'],
+  ['sluice, TLS', true],
+  ['sluice plain', false, '--plain'],
+]
 const [A, B] = [`sluice-a-${process.pid}`, `sluice-b-${process.pid}`]
 const [ADDRESS_A, ADDRESS_B] = ['10.200.7.1', '10.200.7.2']
 const children = []
@@ -116,16 +125,12 @@ async function scene(settings, act) {
       "require('net').createServer({noDelay:true},s=>{s.on('error',()=>{});s.pipe(s)}).listen(7007,'0.0.0.0',()=>console.log('up'))"
     await said(inside(B, process.execPath, '-e', echo), /up/)
     const ways = { direct: { host: ADDRESS_B, bulk: 5201, echo: 7007 } }
-    for (const [name, tls, plain] of [
-      ['sluice', false, false],
-      ['sluice, TLS', true, false],
-      ['sluice plain', false, true],
-    ]) {
+    for (const [name, tls, ...more] of WAYS) {
       const flags = ['--allow', '127.0.0.1:5201,7007', ...(tls ? ['--tls-self-signed'] : [])]
       const server = inside(B, process.execPath, 'dist/cli/main.js', 'serve', '--listen', `${ADDRESS_B}:0`, ...flags)
       const [, url] = await said(server, /serving on (\S+)/)
       const pin = tls ? ['--pin', (await said(server, /--pin (\S+)/))[1]] : []
-      const forwards = ['-L', '0:127.0.0.1:5201', '-L', '0:127.0.0.1:7007', ...(plain ? ['--plain'] : [])]
+      const forwards = ['-L', '0:127.0.0.1:5201', '-L', '0:127.0.0.1:7007', ...more]
       const client = inside(A, process.execPath, 'dist/cli/main.js', 'connect', url, ...forwards, ...pin)
       const [, echoPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:7007/)
       const [, bulkPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:5201/)
@@ -180,15 +185,25 @@ mkdirSync(join(root, '.tools'), { recursive: true })
 if (!existsSync(join(root, '.tools', 'wanlink'))) {
   execFileSync('cc', ['-O2', '-o', join(root, '.tools', 'wanlink'), join(root, 'bench', 'wan', 'wanlink.c')])
 }
-await scene(['loss=0'], async (ways) => {
-  for (const [name, way] of Object.entries(ways)) {
-    await measure('first', way, 2)
-    put('first byte of a new connection p50, ms', name, percentile(await measure('first', way, quick ? 10 : 40), 50))
-  }
-  await bulkTests(ways, 'no loss')
-})
-await scene(['loss=0.01'], (ways) => bulkTests(ways, '1 % loss'))
-await scene(['loss=0', 'mbit=50'], async (ways) => {
+const chosen = process.argv.includes('--scenes')
+  ? process.argv[process.argv.indexOf('--scenes') + 1].split(',')
+  : undefined
+const wants = (name) => chosen === undefined || chosen.includes(name)
+
+if (wants('open')) {
+  await scene(['loss=0'], async (ways) => {
+    for (const [name, way] of Object.entries(ways)) {
+      await measure('first', way, 2)
+      put('first byte of a new connection p50, ms', name, percentile(await measure('first', way, quick ? 10 : 40), 50))
+    }
+    await bulkTests(ways, 'no loss')
+  })
+}
+if (wants('flow')) await scene(['loss=0', 'flow_mbit=20'], (ways) => bulkTests(ways, '20 Mbit/s per flow'))
+if (wants('loss')) await scene(['loss=0.01'], (ways) => bulkTests(ways, '1 % loss'))
+if (wants('keys')) await scene(['loss=0', 'mbit=50'], keystrokeTests)
+
+async function keystrokeTests(ways) {
   for (const [name, way] of Object.entries(ways)) {
     const idle = await measure('keys', way, KEYS / 4)
     put('keystroke on an idle 50 Mbit/s line p50, ms', name, percentile(idle, 50))
@@ -211,7 +226,7 @@ await scene(['loss=0', 'mbit=50'], async (ways) => {
     put('keystroke beside bulk p99, ms', name, percentile(busy, 99))
     put('that bulk, Mbit/s', name, mbits)
   }
-})
+}
 
 const names = Object.keys(Object.values(table)[0])
 console.log(`Round trip 50 ms, ${SECONDS} s for each bulk test, ${KEYS} keystrokes; in brackets the ratio to direct.\n`)

@@ -86,13 +86,18 @@ export class Core implements StreamOwner {
     this.streams = new Streams(options.role, this, limits(options.own), limits(options.peer), options.pool)
   }
 
-  /** So much stream data was sent or has come. */
-  worked(bytes: number): void {
-    this.flood.worked(bytes)
+  /** So much stream data has come, or was sent and has been acknowledged. */
+  #moved(bytes: number): void {
     this.moved += bytes
     if (this.moved < this.#watched) return
     this.#watched = Number.POSITIVE_INFINITY
     this.#busy()
+  }
+
+  /** So much stream data has come. */
+  arrived(bytes: number): void {
+    this.flood.worked(bytes)
+    this.#moved(bytes)
   }
 
   watchMoved(bytes: number): void {
@@ -167,7 +172,10 @@ export class Core implements StreamOwner {
   done(sent: Sent): void {
     const { stream } = sent
     if (stream === undefined) return
-    if (sent.bytes !== undefined) stream.sending.acked({ offset: sent.offset, bytes: sent.bytes, memory: sent.memory })
+    if (sent.bytes !== undefined) {
+      stream.sending.acked({ offset: sent.offset, bytes: sent.bytes, memory: sent.memory })
+      this.#moved(sent.bytes.length)
+    }
     if (sent.kind === 'data') stream.checkOver()
     else if (sent.kind !== 'credit' || sent.offset === stream.window.granted) {
       stream.ackedControl(Due[sent.kind as keyof typeof Due])

@@ -25,7 +25,7 @@ export interface SessionFigures {
   readonly mostHeld: number
   /** Bytes sent again after a carrier died or stalled. */
   readonly resent: number
-  /** Bytes of stream data that were sent and that came, together. */
+  /** Bytes of stream data that came, and that were sent and acknowledged, together. */
   readonly moved: number
   /** For how many milliseconds streams have had something to send that no carrier had room for. */
   readonly heldUpFor: number

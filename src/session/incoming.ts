@@ -65,7 +65,7 @@ export class Incoming implements CarrierOwner {
   payload(carrier: Carrier, bytes: Uint8Array, memory: Memory | undefined): void {
     const stream = carrier.current
     if (stream === undefined) return
-    this.#core.worked(bytes.length)
+    this.#core.arrived(bytes.length)
     this.#checkData(stream, 'DATA', carrier.at, bytes.length)
     const at = carrier.at
     carrier.at += bytes.length

@@ -192,7 +192,7 @@ export class Outgoing {
     const headLength = writeDataHeader(this.#scratch, stream.id, follows ? undefined : offset)
     stream.lastCarrier = carrier.number
     stream.lastEnd = offset + bytes.length
-    this.#core.worked(bytes.length)
+    this.#core.flood.worked(bytes.length)
     carrier.flight.push(new Sent('data', headLength + bytes.length, stream, offset, bytes, memory), now)
     scheduler.sent(stream, bytes.length, quantum, now)
     stream.afterSend(bytes.length)

@@ -17,6 +17,7 @@ const ROUND_TRIP_EXPIRES = 10_000
 /** In flight, in units of rate × least round trip: alone, and beside streams that send little. */
 const GAIN = 2
 const GAIN_SHARED = 1.05
+const GAIN_START = 2.89
 
 /**
  * How much may be in flight on a carrier (spec §12), from its ACKs alone: the greatest delivery rate of the last rounds and
@@ -60,7 +61,14 @@ export class RateControl {
   deliver(bytes: number, now: number): void {
     this.#delivered += bytes
     this.#deliveredAt = now
-    if (this.#starting) this.#startWindow = Math.min(MOST, this.#startWindow + bytes)
+    if (!this.#starting || this.#startWindow > this.#startTarget) return
+    this.#startWindow = Math.min(MOST, this.#startWindow + bytes)
+  }
+
+  /** Enough to find twice the rate that is known; more would only fill the queues of the line. */
+  get #startTarget(): number {
+    if (this.rate === 0 || this.least === undefined) return MOST
+    return GAIN_START * this.rate * Math.max(this.least, LEAST_ROUND_TRIP)
   }
 
   /** A sample from the newest message of an ACK, after `deliver`. @param delay how long the peer waited before the ACK */

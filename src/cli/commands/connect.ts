@@ -130,7 +130,12 @@ async function runSession(connecting: Connecting): Promise<number> {
     report.say(`the server has no sessions (${messageOf(error)}): each connection gets a WebSocket of its own`)
     return runPlain(connecting)
   }
-  if (stop.received === undefined) await Promise.race([askPolicy(forwards, options), stop.promise])
+  try {
+    if (stop.received === undefined) await Promise.race([askPolicy(forwards, options), stop.promise])
+  } catch (error) {
+    await tunnel.close()
+    throw error
+  }
   if (stop.received !== undefined) return stop.exitCode
   stop.onHangUp(() => tunnel.retryNow())
   const running = await listenAll(connecting, (forward) => new SessionForward(forward, tunnel, sessionEvents(report)))
