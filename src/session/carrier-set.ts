@@ -6,6 +6,8 @@ import type { Core } from './core.ts'
 const REMEMBERED = 64
 /** Below this many milliseconds a carrier without an ACK is not called stalled, however short its round trip. */
 const LEAST_STALL = 30
+/** What a round trip is taken for before any is known. */
+const UNKNOWN = 500
 
 /** A session's carriers as they come and go: numbers, what the dead leave, and what a stalled one holds up (spec §8, §9). */
 export class CarrierSet {
@@ -131,7 +133,8 @@ export class CarrierSet {
   #stallLimit(): number | undefined {
     const alive = this.#core.alive().filter(({ suspected, proven }) => !suspected && proven)
     if (alive.length < 2) return undefined
-    const longest = Math.max(...alive.map(({ flight }) => flight.rate.smoothed ?? 500))
+    const known = alive.flatMap(({ flight }) => flight.rate.smoothed ?? [])
+    const longest = known.length === 0 ? UNKNOWN : Math.max(...known)
     return Math.max(LEAST_STALL, 2 * longest) + this.#core.peer.ack_delay
   }
 

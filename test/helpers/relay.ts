@@ -7,6 +7,9 @@ export class Relay {
   readonly #pairs = new Set<[net.Socket, net.Socket]>()
   #target: number
   #swallow = false
+  readonly #silent = new Set<[net.Socket, net.Socket]>()
+  /** For the next connections, in order: after how many bytes from the server each is cut. */
+  readonly #cutAfter: number[] = []
   #delay = 0
   /** Connections so far, and cuts. */
   connections = 0
@@ -42,6 +45,26 @@ export class Relay {
   /** Milliseconds that each piece is held back. */
   set delay(delay: number) {
     this.#delay = delay
+  }
+
+  /** What comes on one of the open connections vanishes from now on. */
+  swallowOne(which: number): void {
+    const pair = [...this.#pairs][which]
+    if (pair !== undefined) this.#silent.add(pair)
+  }
+
+  /** Cuts the next connections, in order, each after so many bytes from the server. */
+  cutNextAfter(...bytes: number[]): void {
+    this.#cutAfter.push(...bytes)
+  }
+
+  /** Ends one of the open connections, if there is one. */
+  cutOne(which: number): void {
+    const pair = [...this.#pairs][which % Math.max(1, this.#pairs.size)]
+    if (pair === undefined) return
+    this.cuts++
+    for (const socket of pair) socket.resetAndDestroy()
+    this.#pairs.delete(pair)
   }
 
   /** How many connections are open. */
@@ -82,10 +105,20 @@ export class Relay {
     const server = net.connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
     const pair: [net.Socket, net.Socket] = [client, server]
     this.#pairs.add(pair)
+    let left = this.#cutAfter.shift() ?? Number.POSITIVE_INFINITY
     for (const [from, to] of [pair, [server, client] as const]) {
       from.on('data', (chunk: Buffer) => {
         this.bytes += chunk.length
-        if (this.#swallow) return
+        if (this.#swallow || this.#silent.has(pair)) return
+        if (from === server) left -= chunk.length
+        if (left < 0) {
+          to.write(chunk.subarray(0, chunk.length + left))
+          this.cuts++
+          setImmediate(() => {
+            for (const socket of pair) socket.destroy()
+          })
+          return
+        }
         const pass = () => {
           if (to.destroyed || to.write(chunk)) return
           from.pause()

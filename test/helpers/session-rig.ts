@@ -11,6 +11,7 @@ export interface SessionRigOptions {
   readonly tls?: boolean
   readonly server?: Partial<ServerOptions>
   readonly session?: Pick<SessionOptions, 'replayBudget' | 'liveness'>
+  readonly carriers?: number | 'auto'
 }
 
 /** A server, a relay in front of it, and a tunnel with one forward, all in this process. */
@@ -19,6 +20,8 @@ export interface SessionRig {
   readonly relay: Relay
   readonly tunnel: SessionTunnel
   readonly port: number
+  /** The server's own port, behind the relay. */
+  readonly serverPort: number
   readonly events: TunnelEvent[]
   readonly failures: SluiceError[]
   /** What a person would have been told. */
@@ -42,6 +45,7 @@ export async function startSessionRig(targetPort: number, options: SessionRigOpt
       pin,
       ...readMode,
       ...(options.session === undefined ? {} : { session: options.session }),
+      carriers: options.carriers ?? 1,
       events: {
         lost: (why) => told.push(`lost: ${why}`),
         resumed: ({ after, resent, streams }) =>
@@ -69,6 +73,7 @@ export async function startSessionRig(targetPort: number, options: SessionRigOpt
     relay,
     tunnel,
     port,
+    serverPort: bound.port,
     events,
     failures,
     told,

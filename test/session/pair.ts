@@ -98,8 +98,7 @@ export class Pair {
   }
 
   /** Adds a carrier as a new session or a join does, the proofs apart: those are the link's. */
-  join(line: Partial<Line> = {}): SimCarrier {
-    const number = this.client.takeCarrierNumber()
+  join(line: Partial<Line> = {}, number = this.client.takeCarrierNumber()): SimCarrier {
     const dead: CarrierCount[] = this.client.deadCounts()
     for (const lost of this.server.settleDead(dead, this.now)) this.carriers.get(lost)!.serverLost = true
     const counts = this.server.countsOf(dead)
