@@ -12,6 +12,7 @@ import { selfSigned } from '#src/server/index.js'
 import { need, needRoot, ROOT, which } from '../helpers/need.js'
 import { closedPort, connectTo } from '../helpers/net.js'
 import { CLI, connect, type Running, run, serve, start } from '../helpers/process.js'
+import { Relay } from '../helpers/relay.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const LONG = process.env.SLUICE_LONG === '1'
@@ -286,6 +287,49 @@ describe('real programs', { concurrency: false }, () => {
       }
     })
   }
+
+  it('a transaction in psql, a login by ssh and an scp live through ten cuts at once', async (t) => {
+    const bin = postgresBin()
+    if (!need(t, join(bin, 'psql'), join(bin, 'initdb'), 'sshd', 'scp', 'ssh') || !needRoot(t)) return
+    await (postgres ??= startPostgres())
+    const keys = await (sshd ??= startSshd())
+    const relay = await Relay.start(server.port)
+    const tunnel = await connect(`ws://127.0.0.1:${relay.port}`, `127.0.0.1:${ports.postgres}`, [], ENV)
+    const stdio = [process.execPath, CLI, 'stdio', `ws://127.0.0.1:${relay.port}`, `127.0.0.1:${ports.ssh}`].join(' ')
+    const options = [
+      `ProxyCommand=${stdio}`,
+      'StrictHostKeyChecking=no',
+      'UserKnownHostsFile=/dev/null',
+      'LogLevel=ERROR',
+    ]
+    const ssh = [...options.flatMap((option) => ['-o', option]), '-i', join(keys, 'user')]
+    const far = `${userInfo().username}@far`
+    const env = { env: { ...process.env, ...ENV } }
+    const bytes = randomBytes((LONG ? 1024 : 128) * 1024 * 1024)
+    const [source, copy] = [join(folder, 'long.bin'), join(folder, 'long-copy.bin')]
+    writeFileSync(source, bytes)
+    const sql = ['begin', 'create table lived (n int)']
+    for (let i = 1; i <= 30; i++) sql.push(`insert into lived values (${i})`, 'select pg_sleep(0.1)')
+    sql.push('commit', 'select sum(n) from lived')
+    const psql = ['-h', '127.0.0.1', '-p', String(tunnel.port), '-U', 'postgres', '-At', '-v', 'ON_ERROR_STOP=1']
+    try {
+      const work = Promise.all([
+        run(join(bin, 'psql'), [...psql, '-c', `${sql.join(';')};`, 'postgres']),
+        run('ssh', [...ssh, far, 'for i in $(seq 1 30); do echo $i; sleep 0.1; done'], env),
+        run('scp', [...ssh, '-l', LONG ? '900000' : '300000', source, `${far}:${copy}`], env),
+      ])
+      const cutter = setInterval(() => relay.cut(), 300)
+      const [answers, login] = await work.finally(() => clearInterval(cutter))
+      assert.equal(answers.stdout.trim().split('\n').at(-1), String((30 * 31) / 2))
+      assert.equal(login.stdout.trim().split('\n').at(-1), '30')
+      assert.equal(sha256(readFileSync(copy)), sha256(bytes))
+      assert.ok(relay.cuts >= 20, `${relay.cuts} WebSockets cut: about three at a time`)
+    } finally {
+      await tunnel.stop()
+      await relay.close()
+      for (const file of [source, copy]) rmSync(file, { force: true })
+    }
+  })
 
   async function startRedis(): Promise<void> {
     const args = ['--port', String(ports.redis), '--bind', '127.0.0.1', '--save', '', '--dir', folder]
