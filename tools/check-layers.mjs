@@ -13,12 +13,13 @@ export const MAY = {
   carriers: ['errors', 'wire', 'session', 'link'],
   client: ['errors', 'wire', 'session', 'link', 'carriers'],
   websocket: ['errors'],
+  proxy: ['errors'],
   config: ['errors'],
-  node: ['errors', 'wire', 'session', 'link', 'carriers', 'client', 'websocket', 'config', 'node:'],
+  node: ['errors', 'wire', 'session', 'link', 'carriers', 'client', 'websocket', 'proxy', 'config', 'node:'],
   server: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'node:', 'selfsigned'],
-  cli: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'server', 'node:', 'commander'],
+  cli: ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config', 'node', 'server', 'node:', 'commander'],
 }
-const PURE = ['errors', 'wire', 'session', 'link', 'websocket', 'config']
+const PURE = ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config']
 const HOST =
   /\b(Date\.now|new Date|Math\.random|performance\.now|setTimeout|setInterval|setImmediate|queueMicrotask|Buffer\.)\b/
 

@@ -1,12 +1,21 @@
-import { formatHostPort, type HostPort, parseHost, parsePort, usage } from './address.ts'
+import { formatHostPort, type HostPort, usage } from './address.ts'
 
-/** A target: an address, or `@NAME` for one that the server's configuration names. */
+/** A target in plain mode: an address, or `@NAME` for one that the server's configuration names. */
 export type Target = HostPort | { readonly named: string }
 
-/** A local forward: what is accepted at `bind` goes to `target` on the server's side. */
-export interface LocalForward {
-  readonly bind: HostPort
-  readonly target: Target
+/** Something that can be listened on or dialled. */
+export type Endpoint =
+  | { readonly kind: 'tcp' | 'udp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string }
+
+/** Where a forward leads; `dynamic` asks each connection, which speaks SOCKS or HTTP. */
+export type ForwardTarget = Endpoint | { readonly kind: 'named'; readonly name: string } | { readonly kind: 'dynamic' }
+
+/** What is accepted at `listen`, on this side (local) or on the server's (reverse), goes to `target` on the other. */
+export interface Forward {
+  readonly direction: 'local' | 'reverse'
+  readonly listen: Endpoint
+  readonly target: ForwardTarget
 }
 
 const TARGET_NAME = /^[A-Za-z0-9_.-]{1,64}$/
@@ -16,42 +25,42 @@ export function isTargetName(text: string): boolean {
   return TARGET_NAME.test(text)
 }
 
-/** The parts between colons, where a bracketed IPv6 address is one part. */
-function splitColons(text: string): string[] {
-  return text.match(/\[[^\]]*\]|[^:[\]]+|(?<=^|:)(?=:|$)/g) ?? []
-}
-
-/**
- * ssh's form, `[bind:]port:host:hostport`, or `[bind:]port:@NAME`. A bare port binds loopback; port 0 lets the system
- * choose; `*` binds every interface.
- *
- * @throws SluiceError `ERR_SLUICE_USAGE`
- */
-export function parseLocalForward(text: string): LocalForward {
-  const what = `-L ${JSON.stringify(text)}`
-  const parts = splitColons(text)
-  const example = 'Write it like 5432:db:5432, 127.0.0.1:5432:db:5432 or 8080:@web; IPv6 in brackets.'
-  if (parts.join(':') !== text) throw usage(`${what} is not [BIND:]PORT:HOST:HOSTPORT`, example)
-  const named = parts.at(-1)?.startsWith('@') ? parts.pop()!.slice(1) : undefined
-  if (named !== undefined && !isTargetName(named))
-    throw usage(`${what}: target name "@${named}" has a character that is not allowed`)
-  const count = parts.length + (named === undefined ? 0 : 2)
-  if (count !== 3 && count !== 4) throw usage(`${what} is not [BIND:]PORT:HOST:HOSTPORT`, example)
-  const bindHost = count === 4 ? parts.shift()! : '127.0.0.1'
-  const bind = {
-    host: bindHost === '*' || bindHost === '' ? '::' : parseHost(bindHost, `${what}, bind address`),
-    port: parsePort(parts[0]!, `${what}, local port`, 0),
-  }
-  if (named !== undefined) return { bind, target: { named } }
-  return {
-    bind,
-    target: { host: parseHost(parts[1]!, `${what}, target`), port: parsePort(parts[2]!, `${what}, target`) },
-  }
-}
-
-/** The canonical form of a target. */
+/** The canonical form of a target in plain mode. */
 export function formatTarget(target: Target): string {
   return 'named' in target ? `@${target.named}` : formatHostPort(target)
+}
+
+/** A target in plain mode as a forward has it, or undefined where plain mode cannot say it. */
+export function plainTarget(target: ForwardTarget): Target | undefined {
+  if (target.kind === 'tcp') return { host: target.host, port: target.port }
+  return target.kind === 'named' ? { named: target.name } : undefined
+}
+
+/** The same the other way round. */
+export function forwardTarget(target: Target): Exclude<ForwardTarget, { kind: 'dynamic' }> {
+  return 'named' in target ? { kind: 'named', name: target.named } : { kind: 'tcp', ...target }
+}
+
+/** `db:5432`, `1.1.1.1:53/udp`, `/run/db.sock`, `@web`, `socks`. */
+export function formatEndpoint(target: ForwardTarget): string {
+  switch (target.kind) {
+    case 'tcp':
+      return formatHostPort(target)
+    case 'udp':
+      return `${formatHostPort(target)}/udp`
+    case 'unix':
+      return target.path
+    case 'named':
+      return `@${target.name}`
+    case 'dynamic':
+      return 'socks'
+  }
+}
+
+/** The canonical form of a forward, as its option reads it: `127.0.0.1:5432:db:5432`. */
+export function formatForward({ listen, target }: Forward): string {
+  if (listen.kind !== 'udp') return `${formatEndpoint(listen)}:${formatEndpoint(target)}`
+  return `${formatHostPort(listen)}:${formatEndpoint(target)}`
 }
 
 /**

@@ -11,13 +11,19 @@ export {
 } from './address.ts'
 export { parseDuration } from './duration.ts'
 export {
+  type Endpoint,
+  type Forward,
+  type ForwardTarget,
+  formatEndpoint,
+  formatForward,
   formatTarget,
+  forwardTarget,
   isTargetName,
-  type LocalForward,
-  parseLocalForward,
   parseTarget,
+  plainTarget,
   type Target,
 } from './forward.ts'
 export { canonicalName, type HostPattern, parseRule, type Rule } from './rule.ts'
+export { parseForwards, type SpecOption } from './spec.ts'
 export { checkToken, MIN_TOKEN, parseClientToken, parseTokenFile, type TokenEntry } from './token-file.ts'
 export { formatServerUrl, parseServerUrl, parseTemplate, type ServerUrl, targetPath } from './url.ts'

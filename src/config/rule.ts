@@ -11,6 +11,8 @@ export type HostPattern =
   | { readonly kind: 'wildcard'; readonly suffix: string }
   /** Addresses, wherever they are: the first `prefix` bits of the 4 or 16 bytes. */
   | { readonly kind: 'cidr'; readonly bytes: Uint8Array; readonly prefix: number }
+  /** A unix socket at this very path. */
+  | { readonly kind: 'path'; readonly path: string }
   /** A target of the configuration. */
   | { readonly kind: 'named'; readonly name: string }
 
@@ -19,14 +21,16 @@ export interface Rule {
   /** As it was written. */
   readonly text: string
   readonly host: HostPattern
+  readonly protocol: 'tcp' | 'udp'
   /** Inclusive ranges; empty for a named target, whose port is its own. */
   readonly ports: readonly (readonly [first: number, last: number])[]
 }
 
-const EXAMPLES = 'Examples: db.corp:5432, *.corp:22, 10.0.0.0/8:*, [fd00::/8]:80-90,443, *:443, @web.'
+const EXAMPLES =
+  'Examples: db.corp:5432, *.corp:22, 10.0.0.0/8:*, [fd00::/8]:80-90,443, *:443, 1.1.1.1:53/udp, /run/db.sock, @web.'
 
 /**
- * RULE = HOST ":" PORTS or "@" NAME; see docs/rules.md for the grammar.
+ * RULE = HOST ":" PORTS ["/udp"], "/" PATH or "@" NAME; see docs/rules.md for the grammar.
  *
  * @throws SluiceError `ERR_SLUICE_USAGE`
  */
@@ -35,13 +39,16 @@ export function parseRule(text: string): Rule {
   if (text.startsWith('@')) {
     if (!isTargetName(text.slice(1)))
       throw usage(`${what}: the target's name has a character that is not allowed`, EXAMPLES)
-    return { text, host: { kind: 'named', name: text.slice(1) }, ports: [] }
+    return { text, host: { kind: 'named', name: text.slice(1) }, protocol: 'tcp', ports: [] }
   }
-  const match = /^(\[[^\]]*\]|[^:]+):([^:]+)$/.exec(text)
+  if (text.startsWith('/')) return { text, host: { kind: 'path', path: text }, protocol: 'tcp', ports: [] }
+  const udp = text.endsWith('/udp')
+  const match = /^(\[[^\]]*\]|[^:]+):([^:]+)$/.exec(udp ? text.slice(0, -4) : text)
   if (match === null) throw usage(`${what} is not HOST:PORTS`, EXAMPLES)
   return {
     text,
     host: parsePattern(match[1]!, what),
+    protocol: udp ? 'udp' : 'tcp',
     ports: match[2]!.split(',').map((range) => parseRange(range, what)),
   }
 }

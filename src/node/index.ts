@@ -8,9 +8,10 @@ export { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 export { type ConnectionTarget, connect, type NodeConnectOptions, NodeTunnel } from './connect.ts'
 export { type DialOptions, dial, TCP_OPTIONS } from './dial.ts'
 export { TunnelDuplex } from './duplex.ts'
+export { errnoCode } from './errno.ts'
 export { Heartbeat, PING_INTERVAL } from './heartbeat.ts'
 export { nodeHost } from './host.ts'
-export { bindError, LocalListener } from './local-listener.ts'
+export { bindError, LocalListener, type StreamEndpoint } from './local-listener.ts'
 export { OPEN_TIMEOUT, type OpenedWebSocket, type OpenOptions, openWebSocket, probe } from './open.ts'
 export { PathMemory } from './path-memory.ts'
 export {
@@ -21,20 +22,23 @@ export {
   plainConnection,
   probeServer,
 } from './plain.ts'
+export { ReverseForward, type ReverseForwardEvents } from './reverse-forward.ts'
 export {
-  openFailure,
   SessionForward,
   type SessionForwardEvents,
-  spliceFailure,
+  type SessionForwardOptions,
   wireTarget,
 } from './session-forward.ts'
 export { SessionTunnel, type SessionTunnelEvents } from './session-tunnel.ts'
 export { HEADROOM, LARGE_SLAB, Slab, SlabPool, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
 export { SocketStream } from './socket.ts'
 export { Splice, type SpliceError, type SpliceOutcome } from './splice.ts'
+export { openFailure, spliceFailure } from './splice-failure.ts'
 export { StdioStream } from './stdio.ts'
 export { checkPeer, parsePin, pinOf, type TlsTrust } from './tls.ts'
 export { clientLink, FINAL_ERRORS, lacksSessions, PARAMETERS, type TunnelClientOptions } from './tunnel-client.ts'
+export { UDP_IDLE } from './udp-flow.ts'
+export { UdpForward } from './udp-forward.ts'
 export {
   CLOSE_TIMEOUT,
   sha1Base64,

@@ -1,32 +1,43 @@
+import { rm } from 'node:fs/promises'
 import net from 'node:net'
-import type { HostPort } from '../config/index.ts'
+import type { Endpoint } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import type { ReadMode } from './adopt.ts'
 import { SocketStream } from './socket.ts'
 
-/** A TCP port that is listened on here; each connection is handed over unread. */
+/** What connections are accepted on. */
+export type StreamEndpoint =
+  | Extract<Endpoint, { kind: 'unix' }>
+  | (Extract<Endpoint, { port: number }> & { kind: 'tcp' })
+
+/** A TCP port or unix socket that is listened on here; each connection is handed over unread. */
 export class LocalListener {
-  readonly #bind: HostPort
+  readonly #bind: StreamEndpoint
   readonly #server: net.Server
 
-  constructor(bind: HostPort, onConnection: (stream: SocketStream) => void, readMode?: ReadMode) {
+  constructor(bind: StreamEndpoint, onConnection: (stream: SocketStream) => void, readMode?: ReadMode) {
     this.#bind = bind
     this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true })
     this.#server.on('connection', (socket) => onConnection(SocketStream.from(socket, undefined, readMode)))
   }
 
   /**
-   * Binds the port; resolves with the address in use.
+   * Binds; resolves with the address in use. A unix socket that nobody listens on any more is replaced.
    *
    * @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be bound
    */
-  listen(): Promise<HostPort> {
-    const { host, port } = this.#bind
+  async listen(): Promise<StreamEndpoint> {
+    const bind = this.#bind
+    if (bind.kind === 'unix' && (await isAbandoned(bind.path))) await rm(bind.path)
     return new Promise((resolve, reject) => {
-      this.#server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(error, host, port)))
-      this.#server.listen({ host, port, backlog: 4096 }, () => {
-        const address = this.#server.address() as net.AddressInfo
-        resolve({ host: address.address, port: address.port })
+      this.#server.once('error', (error: NodeJS.ErrnoException) =>
+        reject(bind.kind === 'unix' ? pathError(error, bind.path) : bindError(error, bind.host, bind.port)),
+      )
+      const where = bind.kind === 'unix' ? { path: bind.path } : { host: bind.host, port: bind.port }
+      this.#server.listen({ ...where, backlog: 4096 }, () => {
+        const address = this.#server.address()
+        if (address === null || typeof address === 'string') resolve(bind)
+        else resolve({ kind: 'tcp', host: address.address, port: address.port })
       })
     })
   }
@@ -35,6 +46,24 @@ export class LocalListener {
   close(): void {
     this.#server.close()
   }
+}
+
+/** Whether a unix socket is there that refuses connections: its process is gone. */
+function isAbandoned(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'))
+  })
+}
+
+function pathError(error: NodeJS.ErrnoException, path: string): SluiceError {
+  const reason =
+    error.code === 'EADDRINUSE' ? 'is in use, or something else is there' : `cannot be bound: ${error.message}`
+  return new SluiceError('ERR_SLUICE_CONFIG', `${path} ${reason}`, { cause: error, remedy: 'Choose another path.' })
 }
 
 /** Why a port could not be bound, in words. */

@@ -1,17 +1,10 @@
-import {
-  formatTarget,
-  type HostPort,
-  type LocalForward,
-  type ServerUrl,
-  type Target,
-  targetPath,
-} from '../config/index.ts'
+import { formatTarget, type HostPort, type ServerUrl, type Target, targetPath } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import { CloseCode } from '../websocket/index.ts'
 import { Bridge, type BridgeOutcome } from './bridge.ts'
 import type { ByteStream } from './byte-stream.ts'
 import { Heartbeat } from './heartbeat.ts'
-import { LocalListener } from './local-listener.ts'
+import { LocalListener, type StreamEndpoint } from './local-listener.ts'
 import { type OpenOptions, openWebSocket, probe } from './open.ts'
 import type { SocketStream } from './socket.ts'
 
@@ -141,18 +134,18 @@ function printable(text: string): string {
 
 /** A local listener whose connections go to one target, each over a WebSocket of its own. */
 export class PlainForward {
-  readonly #forward: LocalForward
+  readonly #target: Target
   readonly #options: PlainTunnelOptions
   readonly #events: ForwardEvents
   readonly #listener: LocalListener
   readonly #live = new Map<ByteStream, Bridge | undefined>()
   readonly #aborted = new AbortController()
 
-  constructor(forward: LocalForward, options: PlainTunnelOptions, events: ForwardEvents) {
-    this.#forward = forward
+  constructor(bind: StreamEndpoint, target: Target, options: PlainTunnelOptions, events: ForwardEvents) {
+    this.#target = target
     this.#options = { ...options, heartbeat: options.heartbeat ?? new Heartbeat(), signal: this.#aborted.signal }
     this.#events = events
-    this.#listener = new LocalListener(forward.bind, (local) => void this.#carry(local), this.#options.readMode)
+    this.#listener = new LocalListener(bind, (local) => void this.#carry(local), this.#options.readMode)
   }
 
   /**
@@ -160,7 +153,7 @@ export class PlainForward {
    *
    * @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be bound
    */
-  listen(): Promise<HostPort> {
+  listen(): Promise<StreamEndpoint> {
     return this.#listener.listen()
   }
 
@@ -180,7 +173,7 @@ export class PlainForward {
   }
 
   async #carry(local: SocketStream): Promise<void> {
-    const { target } = this.#forward
+    const target = this.#target
     this.#live.set(local, undefined)
     try {
       const outcome = await plainConnection(local, target, this.#options, (bridge) => {

@@ -26,6 +26,7 @@ export class SessionTunnel {
   /** Links whose server shuts down, while streams of theirs live. */
   readonly #old = new Set<ClientLink>()
   readonly #waiters: (() => void)[] = []
+  readonly #users: ((link: ClientLink) => void)[] = []
   #closed = false
   #wake: () => void = () => {}
 
@@ -58,6 +59,7 @@ export class SessionTunnel {
     await link.connect()
     if (this.#closed) return link.abort('the client ends')
     this.#link = link
+    for (const act of this.#users) act(link)
     for (const act of this.#waiters.splice(0)) act()
   }
 
@@ -69,6 +71,12 @@ export class SessionTunnel {
   /** The links whose streams live: the one for new streams, and those that a server has left. */
   get links(): readonly ClientLink[] {
     return [...(this.#link === undefined ? [] : [this.#link]), ...this.#old]
+  }
+
+  /** Has this done with the link that there is, and with each that comes after it. */
+  use(act: (link: ClientLink) => void): void {
+    this.#users.push(act)
+    if (this.#link !== undefined) act(this.#link)
   }
 
   /** Waits for a link, at most so long. */

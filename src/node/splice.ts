@@ -18,6 +18,12 @@ export type SpliceError =
   | { readonly from: 'stream'; readonly code: number; readonly text: string }
   | { readonly from: 'tcp'; readonly error: Error | undefined }
 
+/** What the TCP side is told before anything of the target: the answer of a proxy protocol. */
+export interface SpliceGreeting {
+  accepted(address: string): Uint8Array
+  failed(code: number): Uint8Array
+}
+
 /** What a splice needs of the link that its stream is on. */
 export interface Toucher {
   touch(): void
@@ -48,6 +54,7 @@ export class Splice implements StreamHandler {
   onOpened: ((address: string) => void) | undefined
   /** Whether the end of the far side ends it all: for standard input, of which nobody knows whether it will end. */
   endLocalWithStream = false
+  greeting: SpliceGreeting | undefined
 
   constructor(tcp: ByteStream, link: Toucher, done?: (outcome: SpliceOutcome) => void) {
     this.#tcp = tcp
@@ -114,6 +121,7 @@ export class Splice implements StreamHandler {
   // --- from the stream ---
 
   data(bytes: Uint8Array, memory: Memory | undefined): void {
+    this.#greet('')
     this.#received += bytes.length
     const copy = memory === undefined || (bytes.length < PIN_BELOW && this.#tcp.backlog > 0)
     const chunk = copy ? Buffer.from(bytes) : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -122,6 +130,7 @@ export class Splice implements StreamHandler {
   }
 
   ended(): void {
+    this.#greet('')
     this.#streamEnded = true
     this.#tcp.end()
     if (this.endLocalWithStream && !this.#tcpEnded) {
@@ -130,12 +139,31 @@ export class Splice implements StreamHandler {
     }
   }
 
+  /** Data can overtake the word that the target is connected: it came on another carrier. */
+  #greet(address: string): void {
+    const { greeting } = this
+    this.greeting = undefined
+    if (greeting !== undefined) this.#say(greeting.accepted(address))
+  }
+
+  /** To the TCP side, on our own account. */
+  #say(bytes: Uint8Array): void {
+    this.#received += bytes.length
+    this.#consumed += bytes.length
+    if (bytes.length > 0) this.#tcp.write(Buffer.from(bytes))
+  }
+
   opened(address: string): void {
+    this.#greet(address)
     this.onOpened?.(address)
   }
 
   failed(code: number, text: string): void {
-    this.#tcp.reset()
+    if (this.greeting === undefined) this.#tcp.reset()
+    else {
+      this.#say(this.greeting.failed(code))
+      this.#tcp.end()
+    }
     this.#finish({ from: 'open', code, text })
   }
 

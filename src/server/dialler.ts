@@ -1,8 +1,7 @@
 import type { HostPort } from '../config/index.ts'
-import { errnoOf, SluiceError } from '../errors/index.ts'
-import { dial, type ReadMode, type SocketStream } from '../node/index.ts'
-import { OPEN_ERRORS, OpenError } from '../wire/index.ts'
-import type { Policy } from './policy/policy.ts'
+import { SluiceError } from '../errors/index.ts'
+import { dial, type ReadMode, SocketStream } from '../node/index.ts'
+import type { Policy, Protocol } from './policy/policy.ts'
 import type { Resolver } from './resolve.ts'
 
 /** A target that a request or a stream asks for. */
@@ -30,35 +29,37 @@ export class Dialler {
   }
 
   /** @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_TIMEOUT`; the system's error where the target cannot be reached */
-  async dial({ target, named }: Asked): Promise<SocketStream> {
-    const { policy, resolve, timeout, signal, readMode } = this.#options
+  async dial(asked: Asked): Promise<SocketStream> {
+    const { timeout, signal, readMode } = this.#options
+    const allowed = await this.addresses(asked, 'tcp')
+    return dial(allowed, asked.target.port, { timeout, signal, ...(readMode === undefined ? {} : { readMode }) })
+  }
+
+  /**
+   * The addresses of a target that may be dialled.
+   *
+   * @throws SluiceError `ERR_SLUICE_POLICY` if there is none; the system's error where the name cannot be resolved
+   */
+  async addresses({ target, named }: Asked, protocol: Protocol): Promise<readonly string[]> {
+    const { policy, resolve } = this.#options
     const addresses = await resolve(target.host)
     const verdicts = addresses.map((address) =>
-      named ? { allowed: true, why: '' } : policy.checkAddress(target, address),
+      named ? { allowed: true, why: '' } : policy.checkAddress(target, address, protocol),
     )
     const allowed = addresses.filter((_, index) => verdicts[index]!.allowed)
-    if (allowed.length === 0)
-      throw new SluiceError('ERR_SLUICE_POLICY', verdicts[0]?.why ?? `${target.host} has no address`)
-    return dial(allowed, target.port, { timeout, signal, ...(readMode === undefined ? {} : { readMode }) })
+    if (allowed.length > 0) return allowed
+    throw new SluiceError('ERR_SLUICE_POLICY', verdicts[0]?.why ?? `${target.host} has no address`)
   }
-}
 
-const BY_ERRNO: ReadonlyMap<string, number> = new Map(
-  Object.entries(OPEN_ERRORS)
-    .filter(([, { errno }]) => errno !== 'EIO')
-    .map(([code, { errno }]) => [errno, Number(code)]),
-)
-
-/** What OPEN_FAILED says of an error: its code, and a text that names what was asked for and no more. */
-export function openError(error: unknown, name: string): { code: number; text: string } {
-  const answer = (code: number) => ({ code, text: `${OPEN_ERRORS[code]!.errno} ${name}` })
-  if (error instanceof SluiceError) {
-    if (error.code === 'ERR_SLUICE_POLICY') return { code: OpenError.NOT_ALLOWED, text: 'POLICY' }
-    if (error.code === 'ERR_SLUICE_TIMEOUT') return answer(OpenError.TIMED_OUT)
-    if (error.code === 'ERR_SLUICE_CLOSED') return answer(OpenError.GOING_AWAY)
+  /** @throws SluiceError `ERR_SLUICE_POLICY`; the system's error where it cannot be reached */
+  dialPath(path: string): Promise<SocketStream> {
+    const { policy, readMode } = this.#options
+    const verdict = policy.checkPath(path)
+    if (!verdict.allowed) return Promise.reject(new SluiceError('ERR_SLUICE_POLICY', verdict.why))
+    const stream = SocketStream.connect({ path }, readMode)
+    return new Promise((resolve, reject) => {
+      stream.socket.once('connect', () => resolve(stream))
+      stream.socket.once('error', reject)
+    })
   }
-  const errno = errnoOf(error)
-  if (errno === 'EAI_AGAIN') return answer(OpenError.NAME_NOT_FOUND)
-  const code = BY_ERRNO.get(errno) ?? OpenError.GENERAL
-  return { code, text: `${errno} ${name}` }
 }

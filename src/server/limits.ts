@@ -19,6 +19,8 @@ export interface Limits {
   readonly handshakeBurst: number
   /** Milliseconds until a target must have answered. */
   readonly dialTimeout: number
+  /** Milliseconds after which a flow of datagrams without any ends. */
+  readonly udpIdle: number
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -32,6 +34,7 @@ export const DEFAULT_LIMITS: Limits = {
   handshakesPerSecond: 1_000,
   handshakeBurst: 5_000,
   dialTimeout: 10_000,
+  udpIdle: 60_000,
 }
 
 /** Addresses that are remembered at most; beyond that the oldest is forgotten. */

@@ -1,13 +1,16 @@
 import { formatHostPort, type HostPort, parseHost } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, ServerLink, type ServerSession } from '../link/index.ts'
-import { nodeHost, PARAMETERS, Splice, type SpliceOutcome } from '../node/index.ts'
+import { errnoCode, nodeHost, PARAMETERS, Splice, type SpliceOutcome } from '../node/index.ts'
 import { CreditPool, type SessionFigures, type Stream } from '../session/index.ts'
 import { CloseReason, type Target } from '../wire/index.ts'
 import type { Principal } from './auth.ts'
-import { type Asked, type Dialler, openError } from './dialler.ts'
+import type { Asked, Dialler } from './dialler.ts'
 import type { Limits } from './limits.ts'
+import { Listeners } from './listeners.ts'
 import type { Policy } from './policy/policy.ts'
+import type { ReversePolicy } from './policy/reverse.ts'
+import { relayUdp } from './udp-relay.ts'
 
 /** Whom a session is of, and where its first carrier came from. */
 export interface Owner {
@@ -39,6 +42,7 @@ export interface SessionServiceEvents {
 
 export interface SessionServiceOptions {
   readonly policy: Policy
+  readonly reverse: ReversePolicy
   readonly targets: ReadonlyMap<string, HostPort>
   readonly dialler: Dialler
   readonly limits: Limits
@@ -53,11 +57,13 @@ export interface SessionServiceOptions {
 export class SessionService {
   readonly #options: SessionServiceOptions
   readonly #link: ServerLink<Owner>
+  readonly #listeners: Listeners
   #streams = 0
   #leaving = false
 
   constructor(options: SessionServiceOptions) {
     this.#options = options
+    this.#listeners = new Listeners(options.reverse)
     const { events, limits } = options
     this.#link = new ServerLink<Owner>({
       host: nodeHost,
@@ -106,45 +112,85 @@ export class SessionService {
     }))
   }
 
-  async #opened({ principal: owner, pump }: ServerSession<Owner>, stream: Stream): Promise<void> {
+  async #opened(of: ServerSession<Owner>, stream: Stream): Promise<void> {
+    const { principal: owner, pump } = of
     const name = nameOf(stream.target)
-    const { events, dialler } = this.#options
+    const { events } = this.#options
     this.#streams++
     try {
-      const tcp = await dialler.dial(this.#ask(stream))
-      if (stream.sendState !== 'open') {
-        tcp.reset()
-        throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the target was dialled')
-      }
+      if (this.#leaving) throw new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down')
+      if (stream.frame === 'LISTEN') await this.#listen(of, stream)
+      else if (stream.target.kind === 'UDP') await this.#relay(of, stream)
+      else await this.#splice(of, stream)
       events.opened(owner, name)
-      pump.touch()
-      stream.accept(addressOf(tcp.socket.remoteAddress, tcp.socket.remotePort))
-      const splice = new Splice(tcp, pump, (outcome) => {
-        this.#streams--
-        events.ended(owner, name, outcome)
-      })
-      splice.start(stream)
-      stream.start(splice)
     } catch (error) {
       this.#streams--
-      const { code, text } = openError(error, name)
+      const { code, text } = errnoCode(error, name)
       events.failed(owner, name, code, text, messageOf(error))
       pump.touch()
       stream.refuse(code, text)
     }
   }
 
+  async #splice({ principal: owner, pump }: ServerSession<Owner>, stream: Stream): Promise<void> {
+    const { dialler, events } = this.#options
+    const { target } = stream
+    const tcp = await (target.kind === 'UNIX' ? dialler.dialPath(target.path) : dialler.dial(this.#ask(target)))
+    if (stream.sendState !== 'open') {
+      tcp.reset()
+      throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the target was dialled')
+    }
+    pump.touch()
+    stream.accept(target.kind === 'UNIX' ? target.path : addressOf(tcp.socket.remoteAddress, tcp.socket.remotePort))
+    const splice = new Splice(tcp, pump, (outcome) => {
+      this.#streams--
+      events.ended(owner, nameOf(target), outcome)
+    })
+    splice.start(stream)
+    stream.start(splice)
+  }
+
+  async #relay({ principal: owner, pump }: ServerSession<Owner>, stream: Stream): Promise<void> {
+    const { dialler, events, limits } = this.#options
+    const asked = this.#ask(stream.target)
+    const [address] = await dialler.addresses(asked, 'udp')
+    await relayUdp(stream, pump, address!, asked.target.port, limits.udpIdle, (moved) => {
+      this.#streams--
+      events.ended(owner, nameOf(stream.target), { ...moved, error: undefined })
+    })
+    pump.touch()
+    stream.accept(formatHostPort({ host: address!, port: asked.target.port }))
+  }
+
+  /** A listener costs no connection of its own; those that come to it do. */
+  async #listen(of: ServerSession<Owner>, stream: Stream): Promise<void> {
+    const { events } = this.#options
+    const { principal: owner, pump } = of
+    const address = await this.#listeners.listen(of, owner.principal.name, stream, {
+      accepted: (name) => {
+        this.#streams++
+        events.opened(owner, `listener ${name}`)
+      },
+      ended: (name, outcome) => {
+        this.#streams--
+        events.ended(owner, `listener ${name}`, outcome)
+      },
+    })
+    this.#streams--
+    pump.touch()
+    stream.accept(address)
+  }
+
   /** @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_USAGE` */
-  #ask({ target, frame }: Stream): Asked {
+  #ask(target: Target): Asked {
     const { policy, targets } = this.#options
-    if (this.#leaving) throw new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down')
-    if (frame === 'OPEN' && target.kind === 'TCP') {
+    if (target.kind === 'TCP' || target.kind === 'UDP') {
       const asked = { host: parseHost(target.host, 'host'), port: target.port }
-      const verdict = policy.checkTarget(asked)
+      const verdict = policy.checkTarget(asked, target.kind === 'TCP' ? 'tcp' : 'udp')
       if (!verdict.allowed) throw new SluiceError('ERR_SLUICE_POLICY', verdict.why)
       return { target: asked, named: false }
     }
-    if (frame === 'OPEN' && target.kind === 'NAMED') {
+    if (target.kind === 'NAMED') {
       const address = targets.get(target.name)
       const verdict = policy.checkNamed(target.name)
       if (address === undefined || !verdict.allowed) {
@@ -152,7 +198,7 @@ export class SessionService {
       }
       return { target: address, named: true }
     }
-    throw Object.assign(new Error(`${frame} of kind ${target.kind} is not supported`), { code: 'EOPNOTSUPP' })
+    throw Object.assign(new Error(`OPEN of kind ${target.kind} is not supported`), { code: 'EOPNOTSUPP' })
   }
 
   /** Tells every session that no new streams are taken. */

@@ -23,6 +23,7 @@ import { type Admitted, type AdmittedPlain, decide, type GateOptions, type HttpR
 import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
+import { ReversePolicy } from './policy/reverse.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
 import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
@@ -85,6 +86,8 @@ export interface TunnelOptions {
   readonly auth: Auth
   /** Allow rules in the form of docs/rules.md; none means public addresses only. */
   readonly allow?: readonly (string | Rule)[]
+  /** What clients may have listened on (`-R`), in the form of allow rules; none means nothing. */
+  readonly allowReverse?: readonly (string | Rule)[]
   /** Targets that are reached by name, `/tcp/@NAME`. Without rules, these are then all that may be reached. */
   readonly targets?: ReadonlyMap<string, HostPort>
   /** The path before everything: empty (default) or like `/tunnel`. */
@@ -137,7 +140,8 @@ export class Tunnel {
   /** @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read */
   constructor(options: TunnelOptions) {
     const targets = options.targets ?? new Map<string, HostPort>()
-    const rules = (options.allow ?? []).map((rule) => (typeof rule === 'string' ? parseRule(rule) : rule))
+    const read = (rule: string | Rule) => (typeof rule === 'string' ? parseRule(rule) : rule)
+    const rules = (options.allow ?? []).map(read)
     // Whoever names targets means these: without a rule, nothing beside them is open.
     const implied = rules.length === 0 ? [...targets.keys()].map((name) => parseRule(`@${name}`)) : []
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
@@ -162,6 +166,7 @@ export class Tunnel {
     })
     this.#service = new SessionService({
       policy: this.#gate.policy,
+      reverse: new ReversePolicy((options.allowReverse ?? []).map(read)),
       targets,
       dialler: this.#dialler,
       limits: this.limits,

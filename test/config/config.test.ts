@@ -5,7 +5,6 @@ import {
   parseDuration,
   parseIPv4,
   parseIPv6,
-  parseLocalForward,
   parseRule,
   parseServerUrl,
   targetPath,
@@ -70,47 +69,6 @@ describe('server URLs', () => {
     assert.equal(targetPath(url, { host: 'db', port: 1 }, '/websockify'), '/websockify')
     assert.equal(targetPath(url, 'web'), '/tcp/@web')
   })
-})
-
-describe('local forwards', () => {
-  for (const [text, expected] of [
-    ['5432:db:5432', '127.0.0.1 5432 db 5432'],
-    ['0:db:5432', '127.0.0.1 0 db 5432'],
-    ['0.0.0.0:1:db:2', '0.0.0.0 1 db 2'],
-    ['*:1:db:2', ':: 1 db 2'],
-    ['[::1]:1:[2001:db8::1]:2', '::1 1 2001:db8::1 2'],
-    ['1:[::1]:2', '127.0.0.1 1 ::1 2'],
-    ['8080:@web', '127.0.0.1 8080 @web'],
-    ['[::1]:8080:@web', '::1 8080 @web'],
-  ] as const) {
-    it(`${text} → ${expected}`, () => {
-      const { bind, target } = parseLocalForward(text)
-      assert.equal(
-        `${bind.host} ${bind.port} ${'named' in target ? `@${target.named}` : `${target.host} ${target.port}`}`,
-        expected,
-      )
-    })
-  }
-  for (const text of [
-    '',
-    '1',
-    '1:2',
-    'a:b:c',
-    '1:db:2:3:4',
-    '1:db:',
-    ':db:1',
-    '1::2',
-    '1:db:99999',
-    '1:[::1:2',
-    '1:d b:2',
-    '1:@',
-    '1:@a b',
-    '::1:1:db:2',
-    '-1:db:2',
-  ]) {
-    it(`refuses ${JSON.stringify(text)}`, () =>
-      assert.throws(() => parseLocalForward(text), { code: 'ERR_SLUICE_USAGE' }))
-  }
 })
 
 describe('durations', () => {

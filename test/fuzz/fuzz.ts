@@ -3,8 +3,8 @@
 import {
   parseClientToken,
   parseDuration,
+  parseForwards,
   parseHostPort,
-  parseLocalForward,
   parseRule,
   parseServerUrl,
   parseTemplate,
@@ -281,7 +281,7 @@ const TARGETS: Record<string, (random: Random) => void> = {
   config: (random) => {
     const readers = [
       parseServerUrl,
-      parseLocalForward,
+      (s: string) => parseForwards((['-L', '-R', '-D'] as const)[random.below(3)]!, s),
       parseRule,
       parseTemplate,
       (s: string) => parseHostPort(s, 'x'),

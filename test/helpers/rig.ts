@@ -60,7 +60,8 @@ export async function startRig(targetPort: number, options: RigOptions = {}): Pr
   const report: ForwardEvents = { failed: (_, error) => failures.push(error) }
   const url = parseServerUrl(`${options.tls ? 'wss' : 'ws'}://127.0.0.1:${bound.port}`)
   const forward = new PlainForward(
-    { bind: { host: '127.0.0.1', port: 0 }, target: { host: '127.0.0.1', port: targetPort } },
+    { kind: 'tcp', host: '127.0.0.1', port: 0 },
+    { host: '127.0.0.1', port: targetPort },
     {
       url,
       token: TOKEN,
@@ -71,7 +72,8 @@ export async function startRig(targetPort: number, options: RigOptions = {}): Pr
     },
     report,
   )
-  const { port } = await forward.listen()
+  const listening = await forward.listen()
+  const port = listening.kind === 'tcp' ? listening.port : 0
   return {
     server,
     forward,

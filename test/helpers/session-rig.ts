@@ -62,12 +62,17 @@ export async function startSessionRig(targetPort: number, options: SessionRigOpt
   )
   await tunnel.connect()
   const forward = new SessionForward(
-    { bind: { host: '127.0.0.1', port: 0 }, target: { host: '127.0.0.1', port: targetPort } },
+    {
+      direction: 'local',
+      listen: { kind: 'tcp', host: '127.0.0.1', port: 0 },
+      target: { kind: 'tcp', host: '127.0.0.1', port: targetPort },
+    },
     tunnel,
     { failed: (_, error) => failures.push(error) },
-    options.readMode,
+    { readMode: options.readMode },
   )
-  const { port } = await forward.listen()
+  const listening = await forward.listen()
+  const port = listening.kind === 'tcp' ? listening.port : 0
   return {
     server,
     relay,

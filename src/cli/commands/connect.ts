@@ -1,13 +1,5 @@
 import { Command } from 'commander'
-import {
-  formatHostPort,
-  formatServerUrl,
-  formatTarget,
-  type HostPort,
-  type LocalForward,
-  parseDuration,
-  parseLocalForward,
-} from '../../config/index.ts'
+import { type Forward, formatServerUrl, parseDuration, parseForwards, plainTarget } from '../../config/index.ts'
 import { messageOf, SluiceError } from '../../errors/index.ts'
 import type { ClientLinkEvents } from '../../link/index.ts'
 import {
@@ -15,17 +7,18 @@ import {
   Heartbeat,
   lacksSessions,
   PathMemory,
-  PlainForward,
   type PlainTunnelOptions,
   probeServer,
-  SessionForward,
   SessionTunnel,
   type SessionTunnelEvents,
 } from '../../node/index.ts'
+import type { ProxyCredentials } from '../../proxy/index.ts'
 import type { Finish } from '../exit-codes.ts'
+import { type Forwards, plainPair, startForwards, startPlain } from '../forwards.ts'
 import { type ClientFlags, clientOptions, list, readClientFlags, value } from '../options.ts'
 import type { Report } from '../report.ts'
-import { clientState, type ForwardState } from '../state.ts'
+import { readSecret } from '../secrets.ts'
+import { clientState } from '../state.ts'
 import { pathsFile, StatusSocket } from '../status-socket.ts'
 import { formatBytes } from '../units.ts'
 import { onSignals, reportFor, type Stop } from '../world.ts'
@@ -40,9 +33,26 @@ export function connectCommand(finish: Finish): Command {
     .addOption(
       list(
         '-L, --local <spec>',
-        '[BIND:]PORT:HOST:HOSTPORT or [BIND:]PORT:@NAME (repeatable)',
+        'listen here: [BIND:]PORT:HOST:PORT[/udp], PORT:@NAME, /PATH:… (repeatable)',
         'SLUICE_LOCAL',
-      ).makeOptionMandatory(),
+      ),
+    )
+    .addOption(
+      list(
+        '-R, --reverse <spec>',
+        'listen on the server: [BIND:]PORT:HOST:PORT, or socks (repeatable)',
+        'SLUICE_REVERSE',
+      ),
+    )
+    .addOption(
+      list(
+        '-D, --dynamic <spec>',
+        '[BIND:]PORT that speaks SOCKS5, SOCKS4a and HTTP proxy (repeatable)',
+        'SLUICE_DYNAMIC',
+      ),
+    )
+    .addOption(
+      value('--dynamic-auth-file <file>', 'USER:PASSWORD that -D asks for, in a file', 'SLUICE_DYNAMIC_AUTH_FILE'),
     )
   for (const option of clientOptions()) command.addOption(option)
   return command
@@ -57,43 +67,34 @@ export function connectCommand(finish: Finish): Command {
     .option('--no-retry', 'give up if the first contact fails, whatever the reason')
     .addHelpText(
       'after',
-      '\nExamples:\n  sluice connect wss://tunnel.example -L 5432:db:5432\n  psql -h 127.0.0.1 -p 5432\n  sluice connect ws://noVNC:6080 -L 5900:vnc:5900 --url-template /websockify',
+      '\nExamples:\n  sluice connect wss://tunnel.example -L 5432:db:5432\n  psql -h 127.0.0.1 -p 5432\n  sluice connect wss://tunnel.example -D 1080 -R 2222:localhost:22 -L 53:1.1.1.1:53/udp\n  sluice connect ws://noVNC:6080 -L 5900:vnc:5900 --url-template /websockify',
     )
     .action(async (url: string, flags: ConnectFlags) => finish(await runConnect(url, flags)))
 }
 
-type ConnectFlags = ClientFlags & { local: string[]; carriers: string; retry: boolean }
-
-/** A local forward that is being listened on, in whichever mode. */
-interface Forward {
-  readonly connections: number
-  listen(): Promise<HostPort>
-  close(): void
-}
-
-interface Running {
-  readonly forward: Forward
-  readonly bound: HostPort
+interface ConnectFlags extends ClientFlags {
+  local?: string[]
+  reverse?: string[]
+  dynamic?: string[]
+  dynamicAuthFile?: string
+  carriers: string
+  retry: boolean
 }
 
 interface Connecting {
   readonly options: PlainTunnelOptions
-  readonly forwards: readonly LocalForward[]
+  readonly forwards: readonly Forward[]
   readonly report: Report
   readonly stop: Stop
   readonly retry: boolean
   readonly carriers: number | 'auto'
+  readonly credentials: ProxyCredentials | undefined
 }
 
 async function runConnect(urlText: string, flags: ConnectFlags): Promise<number> {
   const report = reportFor(flags)
-  const forwards = flags.local.map(parseLocalForward)
-  const options = {
-    ...readClientFlags(urlText, flags),
-    heartbeat: new Heartbeat(parseDuration(flags.pingInterval, '--ping-interval')),
-  }
-  const stop = onSignals()
-  const connecting = { options, forwards, report, stop, retry: flags.retry, carriers: parseCarriers(flags.carriers) }
+  const connecting = readFlags(urlText, flags, report)
+  const { stop, options } = connecting
   try {
     const plain = flags.plain || options.template !== undefined
     return await (plain ? runPlain(connecting) : runSession(connecting))
@@ -102,15 +103,47 @@ async function runConnect(urlText: string, flags: ConnectFlags): Promise<number>
   }
 }
 
+/** Reads everything that was given, before anything is done. */
+function readFlags(urlText: string, flags: ConnectFlags, report: Report): Connecting {
+  const forwards = [
+    ...(flags.local ?? []).flatMap((spec) => parseForwards('-L', spec)),
+    ...(flags.reverse ?? []).flatMap((spec) => parseForwards('-R', spec)),
+    ...(flags.dynamic ?? []).flatMap((spec) => parseForwards('-D', spec)),
+  ]
+  if (forwards.length === 0) {
+    throw new SluiceError('ERR_SLUICE_USAGE', 'there is nothing to forward', {
+      remedy: 'Give -L, -R or -D: sluice connect URL -L 5432:db:5432.',
+    })
+  }
+  const options = {
+    ...readClientFlags(urlText, flags),
+    heartbeat: new Heartbeat(parseDuration(flags.pingInterval, '--ping-interval')),
+  }
+  const carriers = parseCarriers(flags.carriers)
+  const credentials =
+    flags.dynamicAuthFile === undefined
+      ? undefined
+      : parseCredentials(readSecret(flags.dynamicAuthFile, '--dynamic-auth-file', flags.tokenFileMode))
+  return { options, forwards, report, stop: onSignals(), retry: flags.retry, carriers, credentials }
+}
+
+function parseCredentials(text: string): ProxyCredentials {
+  const line = text.split(/\r?\n/)[0]!
+  const colon = line.indexOf(':')
+  if (colon > 0 && colon < line.length - 1) return { user: line.slice(0, colon), password: line.slice(colon + 1) }
+  throw new SluiceError('ERR_SLUICE_CONFIG', '--dynamic-auth-file: the first line is not USER:PASSWORD')
+}
+
 async function runPlain(connecting: Connecting): Promise<number> {
-  const { options, forwards, stop, report } = connecting
+  const { options, forwards, stop } = connecting
+  const pairs = forwards.map(plainPair)
   await firstContact(connecting, async () => {
-    for (const { target } of forwards) await probeServer(options, target)
+    for (const { target } of pairs) await probeServer(options, target)
   })
   if (stop.received !== undefined) return stop.exitCode
-  const running = await listenAll(connecting, (forward) => new PlainForward(forward, options, plainEvents(report)))
+  const running = await startPlain(connecting, pairs)
   await stop.promise
-  for (const { forward } of running) forward.close()
+  running.close()
   return stop.exitCode
 }
 
@@ -130,28 +163,31 @@ async function runSession(connecting: Connecting): Promise<number> {
     report.say(`the server has no sessions (${messageOf(error)}): each connection gets a WebSocket of its own`)
     return runPlain(connecting)
   }
+  let running: Forwards
   try {
     if (stop.received === undefined) await Promise.race([askPolicy(forwards, options), stop.promise])
+    if (stop.received !== undefined) return stop.exitCode
+    running = await startForwards(connecting, tunnel)
   } catch (error) {
     await tunnel.close()
     throw error
   }
-  if (stop.received !== undefined) return stop.exitCode
   stop.onHangUp(() => tunnel.retryNow())
-  const running = await listenAll(connecting, (forward) => new SessionForward(forward, tunnel, sessionEvents(report)))
-  const status = new StatusSocket(() => clientState(options.url, tunnel, forwardStates(forwards, running), paths.known))
+  const status = new StatusSocket(() => clientState(options.url, tunnel, running.states(), paths.known))
   status.open()
   const failure = await Promise.race([stop.promise, failed])
   status.close()
-  for (const { forward } of running) forward.close()
+  running.close()
   await Promise.race([tunnel.close(), stop.again])
   if (failure !== undefined) throw failure
   return stop.exitCode
 }
 
 /** Whether the server would let us to these targets, as far as it can tell without resolving names: better known now than at the first use. */
-async function askPolicy(forwards: readonly LocalForward[], options: PlainTunnelOptions): Promise<void> {
-  for (const { target } of forwards) {
+async function askPolicy(forwards: readonly Forward[], options: PlainTunnelOptions): Promise<void> {
+  for (const { direction, listen, target: asked } of forwards) {
+    const target = direction === 'local' && listen.kind !== 'udp' ? plainTarget(asked) : undefined
+    if (target === undefined) continue
     try {
       await probeServer(options, target)
     } catch (error) {
@@ -186,14 +222,6 @@ function linkEvents(report: Report): ClientLinkEvents {
   }
 }
 
-function forwardStates(forwards: readonly LocalForward[], running: readonly Running[]): ForwardState[] {
-  return running.map(({ forward, bound }, index) => ({
-    listen: formatHostPort(bound),
-    target: formatTarget(forwards[index]!.target),
-    connections: forward.connections,
-  }))
-}
-
 function parseCarriers(text: string): number | 'auto' {
   if (text === 'auto') return text
   if (/^[1-8]$/.test(text)) return Number(text)
@@ -217,51 +245,4 @@ async function firstContact<T>({ options, report, stop, retry }: Connecting, con
       await stop.sleep(delay)
     }
   }
-}
-
-async function listenAll(
-  { forwards, options, report }: Connecting,
-  make: (forward: LocalForward) => Forward,
-): Promise<Running[]> {
-  const running: Running[] = []
-  for (const forward of forwards) {
-    const one = make(forward)
-    try {
-      const bound = await one.listen()
-      running.push({ forward: one, bound })
-      report.say(
-        `listening on ${formatHostPort(bound)} for ${formatTarget(forward.target)} through ${formatServerUrl(options.url)}`,
-      )
-    } catch (error) {
-      for (const other of running) other.forward.close()
-      throw error
-    }
-  }
-  return running
-}
-
-type Target = LocalForward['target']
-
-function plainEvents(report: Report) {
-  return {
-    opened: (target: Target) => report.detail(`${formatTarget(target)}: opened`),
-    finished: (target: Target, { bytesUp, bytesDown }: { bytesUp: number; bytesDown: number }) =>
-      report.detail(`${formatTarget(target)}: ended, ${bytesUp} bytes up, ${bytesDown} down`),
-    failed: (target: Target, error: SluiceError) => report.problem(prefixed(target, error)),
-  }
-}
-
-function sessionEvents(report: Report) {
-  const { opened, finished, failed } = plainEvents(report)
-  return {
-    opened,
-    failed,
-    finished: (target: Target, { sent, received }: { sent: number; received: number }) =>
-      finished(target, { bytesUp: sent, bytesDown: received }),
-  }
-}
-
-function prefixed(target: Target, error: SluiceError): SluiceError {
-  const facts = error.remedy === undefined ? {} : { remedy: error.remedy }
-  return new SluiceError(error.code, `connection to ${formatTarget(target)}: ${error.message}`, facts)
 }

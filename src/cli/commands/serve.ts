@@ -41,6 +41,7 @@ interface ServeFlags {
   tokenFileMode: string
   auth: boolean
   allow?: string[]
+  allowReverse?: string[]
   target?: string[]
   prefix?: string
   origin?: string[]
@@ -70,6 +71,12 @@ const OPTIONS: readonly (() => Option)[] = [
       '--allow <rule>',
       'what may be reached: HOST:PORTS or @NAME (repeatable); without any: public addresses only',
       'SLUICE_ALLOW',
+    ),
+  () =>
+    list(
+      '--allow-reverse <rule>',
+      'what clients may listen on with -R: 127.0.0.1:PORTS, *:PORTS or /PATH (repeatable); without any: nothing',
+      'SLUICE_ALLOW_REVERSE',
     ),
   () =>
     list('--target <name=address>', 'name a target: web=10.0.0.5:80, reached as @web (repeatable)', 'SLUICE_TARGET'),
@@ -142,6 +149,7 @@ function serverOptions(
     auth,
     tls,
     allow: (flags.allow ?? []).map(parseRule),
+    allowReverse: (flags.allowReverse ?? []).map(parseRule),
     targets: new Map((flags.target ?? []).map(parseNamed)),
     prefix: parsePrefix(flags.prefix ?? ''),
     origins: (flags.origin ?? []).map(parseOrigin),

@@ -1,5 +1,12 @@
 import { Command } from 'commander'
-import { parseDuration, parseHostPort, parseTarget, type Target } from '../../config/index.ts'
+import {
+  formatTarget,
+  forwardTarget,
+  parseDuration,
+  parseHostPort,
+  parseTarget,
+  type Target,
+} from '../../config/index.ts'
 import type { SluiceError } from '../../errors/index.ts'
 import type { ClientLink } from '../../link/index.ts'
 import {
@@ -77,10 +84,10 @@ async function carryStream(link: ClientLink, target: Target): Promise<SluiceErro
   const local = new StdioStream()
   const outcome = await new Promise<SpliceOutcome>((resolve) => {
     const splice = new Splice(local, link, resolve)
-    const stream = link.open(wireTarget(target), splice)
+    const stream = link.open(wireTarget(forwardTarget(target)), splice)
     splice.endLocalWithStream = true
     splice.start(stream)
   })
   await link.close()
-  return spliceFailure(outcome, target)
+  return spliceFailure(outcome, formatTarget(target))
 }

@@ -1,6 +1,9 @@
 import { canonicalName, formatHostPort, type HostPort, type Rule } from '../../config/index.ts'
 import { addressBytes, embeddedIPv4, inRange, specialKind } from './special.ts'
 
+/** What a target is spoken to by. */
+export type Protocol = 'tcp' | 'udp'
+
 /** What a policy says, and why. */
 export interface Verdict {
   readonly allowed: boolean
@@ -29,19 +32,25 @@ export class Policy {
     return rule ? { allowed: true, why: `rule ${rule.text}` } : { allowed: false, why: `no rule names @${name}` }
   }
 
+  /** Whether the unix socket at this path may be used: only where a rule names it. */
+  checkPath(path: string): Verdict {
+    const rule = this.#rules.find(({ host }) => host.kind === 'path' && host.path === path)
+    return rule ? { allowed: true, why: `rule ${rule.text}` } : { allowed: false, why: `no rule names ${path}` }
+  }
+
   /**
    * What can be said before the name is resolved: a denial is final, anything else must be followed by
    * {@link checkAddress} for each address.
    */
-  checkTarget(target: HostPort): Verdict {
-    if (addressBytes(target.host) !== undefined) return this.checkAddress(target, target.host)
+  checkTarget(target: HostPort, protocol: Protocol = 'tcp'): Verdict {
+    if (addressBytes(target.host) !== undefined) return this.checkAddress(target, target.host, protocol)
     if (this.#rules.length === 0) return { allowed: true, why: PUBLIC_ONLY }
-    const rule = this.#rules.find((candidate) => couldMatch(candidate, target))
+    const rule = this.#rules.find((candidate) => couldMatch(candidate, target, protocol))
     return rule ? { allowed: true, why: `rule ${rule.text} may match` } : { allowed: false, why: denial(target) }
   }
 
   /** Whether this address, to which the target's host has been resolved, may be dialled. */
-  checkAddress(target: HostPort, address: string): Verdict {
+  checkAddress(target: HostPort, address: string, protocol: Protocol = 'tcp'): Verdict {
     const bytes = addressBytes(address)
     if (bytes === undefined) return { allowed: false, why: `${address} is not an address` }
     const special = specialKind(bytes)
@@ -50,7 +59,7 @@ export class Policy {
         ? { allowed: true, why: PUBLIC_ONLY }
         : { allowed: false, why: `${address} is ${special}; no rule names it` }
     }
-    const rule = this.#rules.find((candidate) => matches(candidate, target, bytes, special !== undefined))
+    const rule = this.#rules.find((candidate) => matches(candidate, target, bytes, special !== undefined, protocol))
     if (rule) return { allowed: true, why: `rule ${rule.text}` }
     return {
       allowed: false,
@@ -68,8 +77,8 @@ function portMatches(rule: Rule, port: number): boolean {
 }
 
 /** Whether the rule could match a name that is not resolved yet. */
-function couldMatch(rule: Rule, target: HostPort): boolean {
-  if (!portMatches(rule, target.port)) return false
+function couldMatch(rule: Rule, target: HostPort, protocol: Protocol): boolean {
+  if (rule.protocol !== protocol || !portMatches(rule, target.port)) return false
   return rule.host.kind === 'any' || rule.host.kind === 'cidr' || nameMatches(rule, target.host)
 }
 
@@ -79,8 +88,8 @@ function nameMatches(rule: Rule, host: string): boolean {
   return rule.host.kind === 'wildcard' && name.endsWith(rule.host.suffix) && name.length > rule.host.suffix.length
 }
 
-function matches(rule: Rule, target: HostPort, bytes: Uint8Array, special: boolean): boolean {
-  if (!portMatches(rule, target.port)) return false
+function matches(rule: Rule, target: HostPort, bytes: Uint8Array, special: boolean, protocol: Protocol): boolean {
+  if (rule.protocol !== protocol || !portMatches(rule, target.port)) return false
   switch (rule.host.kind) {
     case 'name':
       return nameMatches(rule, target.host)
@@ -91,6 +100,7 @@ function matches(rule: Rule, target: HostPort, bytes: Uint8Array, special: boole
     case 'cidr':
       return inRange(bytes, rule.host) || inRange(embeddedIPv4(bytes) ?? bytes, rule.host)
     case 'named':
+    case 'path':
       return false
   }
 }
