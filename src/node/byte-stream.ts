@@ -19,6 +19,15 @@ export interface ByteStreamEvents {
   closed(error: Error | undefined): void
 }
 
+/** A peer that was told why it is refused has this long to read it and close, in milliseconds. */
+const FAREWELL = 1_000
+
+/** Ends our direction, and soon after all of it: an answer that is still under way is not cut off by a reset. */
+export function dismiss(stream: ByteStream): void {
+  stream.end()
+  setTimeout(() => stream.destroy(), FAREWELL).unref()
+}
+
 /** Reading should stop when this many bytes wait to be written to the other side… */
 export const HIGH_MARK: number = 512 * 1024
 /** …and go on when no more than this wait. */

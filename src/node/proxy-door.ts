@@ -7,6 +7,7 @@ import {
   type ProxyRequest,
 } from '../proxy/index.ts'
 import { OpenError } from '../wire/index.ts'
+import { dismiss } from './byte-stream.ts'
 import type { SocketStream } from './socket.ts'
 import type { Toucher } from './splice.ts'
 import { associate } from './udp-associate.ts'
@@ -38,7 +39,7 @@ export function negotiate(
   }
   const refuse = (error: string, reply?: Uint8Array) => {
     if (reply !== undefined) local.write(Buffer.from(reply))
-    local.end()
+    dismiss(local)
     settle({ error })
   }
   const limit = setTimeout(() => refuse('the program did not say where to go'), HANDSHAKE_TIMEOUT)

@@ -1,6 +1,6 @@
 import type { Memory, Stream, StreamHandler } from '../session/index.ts'
 import { ResetCode } from '../wire/index.ts'
-import type { ByteStream } from './byte-stream.ts'
+import { type ByteStream, dismiss } from './byte-stream.ts'
 import { HEADROOM, type Slab } from './slab.ts'
 
 /** How a spliced connection went. */
@@ -162,7 +162,7 @@ export class Splice implements StreamHandler {
     if (this.greeting === undefined) this.#tcp.reset()
     else {
       this.#say(this.greeting.failed(code))
-      this.#tcp.end()
+      dismiss(this.#tcp)
     }
     this.#finish({ from: 'open', code, text })
   }

@@ -220,8 +220,9 @@ export class SessionService {
 function nameOf(target: Target): string {
   switch (target.kind) {
     case 'TCP':
-    case 'UDP':
       return formatHostPort(target)
+    case 'UDP':
+      return `${formatHostPort(target)}/udp`
     case 'UNIX':
       return target.path
     case 'NAMED':

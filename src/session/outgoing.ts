@@ -156,13 +156,25 @@ export class Outgoing {
   #datagram(): OutgoingMessage | undefined {
     const core = this.#core
     while (core.datagrams.length > 0) {
-      const carrier = this.#fastest(core.datagrams[0]!.payload.length)
-      if (carrier === undefined || carrier.flight.bytes > carrier.flight.rate.window + DATAGRAM_WINDOW) return undefined
+      const first = core.datagrams[0]!
+      const carrier = this.#carrierForDatagram(first.stream, first.payload.length)
+      if (carrier !== undefined && carrier.flight.bytes > carrier.flight.rate.window + DATAGRAM_WINDOW) return undefined
       const { stream, payload } = core.takeDatagram()!
       if (stream.sendState !== 'open') continue
+      if (carrier === undefined) {
+        core.datagramsDropped++
+        continue
+      }
       return this.#quiet(carrier, { type: 'DATAGRAM', stream: stream.id, payload })
     }
     return undefined
+  }
+
+  /** It must not overtake the OPEN of its stream. */
+  #carrierForDatagram(stream: Stream, size: number): Carrier | undefined {
+    if (stream.confirmed) return this.#fastest(size)
+    const carrier = this.#core.carriers.get(stream.openCarrier)
+    return carrier?.alive ? carrier : undefined
   }
 
   #data(main: Carrier): OutgoingMessage | undefined {

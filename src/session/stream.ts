@@ -14,6 +14,9 @@ const LOW = 128 * 1024
 /** The time in which what a stream sent is forgotten by half, and the rest of it up to which it counts as interactive. */
 const HALF_LIFE = 500
 const INTERACTIVE = 32 * 1024
+/** Datagrams that are kept while there is no handler, and bytes of them. */
+const EARLY_DATAGRAMS = 64
+const EARLY_BYTES = 128 * 1024
 
 /** The two directions of a stream, and how far each has come (the tables of spec §6). */
 export class Stream {
@@ -62,6 +65,7 @@ export class Stream {
   #recentAt = 0
   #wasFull = false
   #early: Reassembly | undefined
+  #earlyDatagrams: Uint8Array[] | undefined
   #over = false
   #ending: (() => void) | undefined
 
@@ -94,6 +98,9 @@ export class Stream {
   start(handler: StreamHandler): void {
     this.#handler = handler
     this.#deliverKept()
+    const datagrams = this.#earlyDatagrams
+    this.#earlyDatagrams = undefined
+    for (const payload of datagrams ?? []) this.peerDatagram(payload)
     const ending = this.#ending
     this.#ending = undefined
     ending?.()
@@ -296,7 +303,13 @@ export class Stream {
   }
 
   peerDatagram(payload: Uint8Array): void {
-    this.#handler?.datagram?.(payload)
+    if (this.#handler !== undefined) return this.#handler.datagram?.(payload)
+    // The first ones come while the target is looked up.
+    this.#earlyDatagrams ??= []
+    const waiting = this.#earlyDatagrams.reduce((sum, { length }) => sum + length, 0)
+    if (this.#earlyDatagrams.length < EARLY_DATAGRAMS && waiting + payload.length <= EARLY_BYTES) {
+      this.#earlyDatagrams.push(payload.slice())
+    }
   }
 
   /** The session is over. */
