@@ -11,6 +11,7 @@ import {
   parseTokenFile,
 } from '#src/config/index.js'
 import { CODES, SluiceError } from '#src/errors/index.js'
+import { ProxyHandshake, parseSocksDatagram } from '#src/proxy/index.js'
 import { Policy } from '#src/server/index.js'
 import { Session } from '#src/session/index.js'
 import {
@@ -290,6 +291,23 @@ const TARGETS: Record<string, (random: Random) => void> = {
       (s: string) => parseClientToken(s, 'x'),
     ]
     readers[random.below(readers.length)]!(text(random))
+  },
+  proxy: (random) => {
+    const handshake = new ProxyHandshake(random.below(2) === 0 ? undefined : { user: 'u', password: 'p' })
+    const seeds = ['\x05\x01\x00\x05\x01\x00\x03\x02db\x00\x50', '\x04\x01\x00\x50\x00\x00\x00\x01u\x00db\x00']
+    const line = ['CONNECT db:80 HTTP/1.1', 'GET http://db/x HTTP/1.1', text(random)][random.below(3)]!
+    seeds.push(`${line}\r\n${text(random)}\r\n\r\n`)
+    const bytes = Buffer.from(seeds[random.below(seeds.length)]!, 'latin1')
+    for (let i = random.below(4); i > 0 && bytes.length > 0; i--) bytes[random.below(bytes.length)] = random.below(256)
+    for (const piece of randomCuts(bytes, random)) {
+      const { request, error, reply } = handshake.push(piece)
+      if (request !== undefined && (request.port > 65_535 || request.host === undefined))
+        throw new Error('an odd request')
+      if (reply !== undefined && reply.length === 0) throw new Error('an empty reply')
+      if (request !== undefined || error !== undefined) break
+    }
+    handshake.failed('refused')
+    parseSocksDatagram(random.bytes(random.below(40)))
   },
   policy: (random) => {
     const policy = new Policy([parseRule('*:443'), parseRule('10.0.0.0/8:*'), parseRule('*.corp:22')])
