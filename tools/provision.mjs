@@ -41,6 +41,10 @@ export function which(program) {
 }
 
 /** The Python of the project's own environment, if it is there. */
+/** A client of Wisp that exists, as an independent peer. */
+const WISP = '@mercuryworkshop/wisp-js@0.5.0'
+const wispClient = join(TOOLS, 'wisp', 'node_modules', '@mercuryworkshop', 'wisp-js', 'package.json')
+
 export const python = join(TOOLS, 'python', 'bin', 'python')
 
 /** The binary of another Node version installed by `provision`, if it is there. */
@@ -92,6 +96,14 @@ export function provision({ say = () => {}, nodes = true } = {}) {
     say(`installing ${PYTHON.join(', ')}`)
     attempt('pip', missing, () =>
       quiet(python, ['-m', 'pip', 'install', '-q', '--disable-pip-version-check', ...PYTHON]),
+    )
+  }
+  if (!existsSync(wispClient)) {
+    say(`installing ${WISP}`)
+    const prefix = join(TOOLS, 'wisp')
+    mkdirSync(prefix, { recursive: true })
+    attempt(WISP, missing, () =>
+      quiet('npm', ['install', '--prefix', prefix, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund', WISP]),
     )
   }
   if (nodes && process.platform === 'linux' && process.arch === 'x64') {

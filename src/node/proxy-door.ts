@@ -47,7 +47,7 @@ export function negotiate(
     read: (slab, start, end) => {
       if (settled) return
       length += end - start
-      const { reply, request, error } = handshake.push(slab.bytes.slice(start, end))
+      const { reply, request, error } = handshake.push(slab.bytes.subarray(start, end))
       if (error !== undefined) return refuse(error, reply)
       if (reply !== undefined) local.write(Buffer.from(reply))
       if (request === undefined) {

@@ -16,7 +16,15 @@ export interface HttpRefusal {
 }
 
 /** A handshake that is let in. */
-export type Admitted = AdmittedPlain | AdmittedSession
+export type Admitted = AdmittedPlain | AdmittedSession | AdmittedWisp
+
+/** For Wisp v1: its targets come later too. */
+export interface AdmittedWisp {
+  readonly kind: 'wisp'
+  readonly principal: Principal
+  readonly key: string
+  readonly protocol: undefined
+}
 
 /** For a session: its targets come later, one by one. */
 export interface AdmittedSession {
@@ -68,6 +76,7 @@ const PLAIN_PROTOCOL = 'binary'
 export function decide(request: IncomingMessage, options: GateOptions): Admitted | HttpRefusal | undefined {
   const fields = fieldsOf(request)
   if (asksForSession(request, fields, options.prefix)) return decideSession(request, fields, options)
+  if (pathOf(request) === `${options.prefix}/wisp/`) return decideWisp(request, fields, options)
   let asked: Asked
   let malformed: string | undefined
   try {
@@ -91,8 +100,12 @@ export function decide(request: IncomingMessage, options: GateOptions): Admitted
 
 /** Whether it is the path of sessions, with their subprotocol. */
 function asksForSession(request: IncomingMessage, fields: HeaderFields, prefix: string): boolean {
-  const path = (request.url ?? '').split('?')[0]
+  const path = pathOf(request)
   return (path === `${prefix}/` || path === prefix) && fieldHas(fields, 'sec-websocket-protocol', SESSION_PROTOCOL)
+}
+
+function pathOf(request: IncomingMessage): string {
+  return (request.url ?? '').split('?')[0]!
 }
 
 function decideSession(
@@ -100,14 +113,32 @@ function decideSession(
   fields: HeaderFields,
   options: GateOptions,
 ): AdmittedSession | HttpRefusal {
+  const guest = letIn(request, fields, options)
+  if ('status' in guest) return guest
+  const { principal, upgrade } = guest
+  const route = new URLSearchParams((request.url ?? '').split('?')[1] ?? '').get('route') ?? undefined
+  return { kind: 'session', principal, key: upgrade.key, protocol: SESSION_PROTOCOL, route }
+}
+
+/** Wisp v1 is asked for by its path alone; the first version knows no subprotocol. */
+function decideWisp(request: IncomingMessage, fields: HeaderFields, options: GateOptions): AdmittedWisp | HttpRefusal {
+  const guest = letIn(request, fields, options)
+  if ('status' in guest) return guest
+  return { kind: 'wisp', principal: guest.principal, key: guest.upgrade.key, protocol: undefined }
+}
+
+/** Origin, credentials and handshake of a request whose targets come later. */
+function letIn(
+  request: IncomingMessage,
+  fields: HeaderFields,
+  options: GateOptions,
+): { readonly principal: Principal; readonly upgrade: { readonly key: string } } | HttpRefusal {
   const stranger = refuseStranger(fields, options)
   if (stranger !== undefined) return stranger
   const principal = options.auth.authenticate(fields)
   if (principal === undefined) return unauthenticated()
   const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
-  if ('status' in upgrade) return upgrade
-  const route = new URLSearchParams((request.url ?? '').split('?')[1] ?? '').get('route') ?? undefined
-  return { kind: 'session', principal, key: upgrade.key, protocol: SESSION_PROTOCOL, route }
+  return 'status' in upgrade ? upgrade : { principal, upgrade }
 }
 
 function unauthenticated(): HttpRefusal {

@@ -15,7 +15,7 @@ export function fieldsOf(request: IncomingMessage): HeaderFields {
 }
 
 /**
- * Reads `[prefix]/tcp/HOST/PORT`, `[prefix]/tcp/@NAME`, `[prefix]/tcp?address=HOST:PORT` and `[prefix]/v1?address=HOST:PORT`.
+ * Reads `[prefix]/wisp/HOST:PORT` (the form before Wisp), `[prefix]/tcp/HOST/PORT`, `[prefix]/tcp/@NAME`, `[prefix]/tcp?address=HOST:PORT` and `[prefix]/v1?address=HOST:PORT`.
  *
  * @throws SluiceError `ERR_SLUICE_USAGE` when the path is one of these and what it names is malformed
  */
@@ -26,6 +26,9 @@ export function parsePath(url: string, prefix: string): Asked {
   const parts = rest.split('/')
   if ((rest === 'tcp' || rest === 'v1') && url.includes('?'))
     return { target: parseHostPort(addressOf(query), 'address') }
+  if (parts[0] === 'wisp' && parts.length === 2 && parts[1] !== '') {
+    return { target: parseHostPort(decode(parts[1]!), 'target') }
+  }
   if (parts[0] !== 'tcp') return undefined
   if (parts.length === 2 && parts[1]!.startsWith('@')) {
     const name = decode(parts[1]!.slice(1))

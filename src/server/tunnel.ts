@@ -19,7 +19,15 @@ import {
 import { CloseCode, formatAccept } from '../websocket/index.ts'
 import type { Auth } from './auth.ts'
 import { Dialler } from './dialler.ts'
-import { type Admitted, type AdmittedPlain, decide, type GateOptions, type HttpRefusal, refusal } from './gate.ts'
+import {
+  type Admitted,
+  type AdmittedPlain,
+  type AdmittedWisp,
+  decide,
+  type GateOptions,
+  type HttpRefusal,
+  refusal,
+} from './gate.ts'
 import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
@@ -27,6 +35,7 @@ import { ReversePolicy } from './policy/reverse.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
 import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
+import { MAX_WISP_MESSAGE, WispConnection } from './wisp/connection.ts'
 
 /** How a connection ended, in whichever mode it was carried. */
 export interface ConnectionOutcome {
@@ -132,7 +141,7 @@ export class Tunnel {
   readonly #heartbeat: Heartbeat
   readonly #dialler: Dialler
   readonly #service: SessionService
-  readonly #live = new Set<Live>()
+  readonly #live = new Set<Pick<Live, 'ws' | 'shutDown'>>()
   readonly #aborted = new AbortController()
   #draining = false
   #idle: (() => void) | undefined
@@ -310,11 +319,39 @@ export class Tunnel {
   }
 
   #admit(admitted: Admitted, socket: Socket, head: Buffer, from: string): void {
+    if (admitted.kind === 'wisp') return this.#wisp(admitted, socket, head, from)
     if (admitted.kind === 'plain') return void this.#carry(admitted, this.#accept(admitted, socket, head), from)
     const ws = this.#accept(admitted, socket, head, PARAMETERS.max_message)
     this.#service.accept(new WebSocketCarrier(ws), { principal: admitted.principal, from }, admitted.route)
     // The 101 and HELLO leave together.
     ws.stream.uncork()
+  }
+
+  #wisp(admitted: AdmittedWisp, socket: Socket, head: Buffer, from: string): void {
+    const ws = this.#accept(admitted, socket, head, MAX_WISP_MESSAGE)
+    const about = (target: string) => ({ from, principal: admitted.principal.name, target })
+    const emit = (event: TunnelEvent) => this.#options.onEvent?.(event)
+    const one = new WispConnection(ws, {
+      policy: this.#gate.policy,
+      dialler: this.#dialler,
+      streams: this.limits.streams,
+      udpIdle: this.limits.udpIdle,
+      events: {
+        opened: (target) => emit({ type: 'opened', ...about(target) }),
+        ended: (target, bytesUp, bytesDown, how) =>
+          emit({ type: 'ended', ...about(target), outcome: { bytesUp, bytesDown, how } }),
+        failed: (target, code, reason, detail) => emit({ type: 'failed', ...about(target), code, reason, detail }),
+        closed: () => {
+          this.#heartbeat.forget(ws)
+          this.#live.delete(live)
+          this.#checkIdle()
+        },
+      },
+    })
+    const live = { ws, shutDown: () => one.shutDown(CloseCode.goingAway, 'server is shutting down') }
+    this.#live.add(live)
+    this.#heartbeat.watch(ws)
+    one.start()
   }
 
   /**

@@ -102,8 +102,8 @@ export class Carrier {
     this.#decoder.end()
     this.current?.setNext(this.number, this.at)
     this.received++
-    this.#lastProcessedAt = now
     if (this.#quiet) return
+    this.#lastProcessedAt = now
     this.#owed += this.#decoder.length
     this.#owedSince ??= now
     if (this.#owed >= this.options.ackBytes) this.#ackAt = now

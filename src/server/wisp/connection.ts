@@ -1,0 +1,266 @@
+import { createSocket, type Socket as UdpSocket } from 'node:dgram'
+import { isIPv6 } from 'node:net'
+import { formatHostPort, type HostPort, parseHost } from '../../config/index.ts'
+import { messageOf, SluiceError } from '../../errors/index.ts'
+import { errnoCode, HIGH_MARK, type SocketStream, type WebSocketStream } from '../../node/index.ts'
+import { CloseCode, MessageAssembler, Opcode } from '../../websocket/index.ts'
+import { OpenError } from '../../wire/index.ts'
+import type { Dialler } from '../dialler.ts'
+import type { Policy, Protocol } from '../policy/policy.ts'
+import { closePacket, continuePacket, dataHeader, parseWispPacket, WispClose, type WispPacket } from './packets.ts'
+
+/** Packets that a client may send on a stream before it hears CONTINUE again. */
+const CREDIT = 128
+/**
+ * CONTINUE sets the client's count, whatever is under way: as it is sent at half, half of the credit before may still come.
+ */
+const MOST_PACKETS = CREDIT * 1.5
+/** Bytes that a stream may have waiting for its target. */
+const MOST_BYTES = 16 * 1024 * 1024
+/** A client's packet is this long at most, in bytes. */
+export const MAX_WISP_MESSAGE: number = 1024 * 1024
+
+/** What happens on a Wisp connection, for logs. */
+export interface WispEvents {
+  opened(target: string): void
+  ended(target: string, up: number, down: number, how: string): void
+  failed(target: string, code: number, text: string, detail: string): void
+  closed(): void
+}
+
+export interface WispOptions {
+  readonly policy: Policy
+  readonly dialler: Dialler
+  /** Streams at once. */
+  readonly streams: number
+  readonly udpIdle: number
+  readonly events: WispEvents
+}
+
+/** Where a stream leads; it is being dialled until there is a sink. */
+interface WispStream {
+  readonly name: string
+  /** What came before the target was there, then nothing. */
+  early: Uint8Array[]
+  /** Packets since the last CONTINUE. */
+  packets: number
+  up: number
+  down: number
+  sink: { write(bytes: Uint8Array): void; end(): void; destroy(): void; readonly tcp?: SocketStream } | undefined
+  over: boolean
+}
+
+/**
+ * One Wisp v1 connection: many TCP and UDP streams on one WebSocket, under the same policy as everything else. Wisp counts packets
+ * towards the server only; towards the client no target is read while the WebSocket is behind.
+ */
+export class WispConnection {
+  readonly #ws: WebSocketStream
+  readonly #options: WispOptions
+  readonly #streams = new Map<number, WispStream>()
+  #closed = false
+
+  constructor(ws: WebSocketStream, options: WispOptions) {
+    this.#ws = ws
+    this.#options = options
+  }
+
+  start(): void {
+    const messages = new MessageAssembler((_, message) => this.#message(message))
+    this.#ws.start({
+      messageStart: (opcode) => {
+        if (opcode === Opcode.text) this.#ws.close(CloseCode.unsupported, 'Wisp is binary')
+        messages.messageStart(opcode)
+      },
+      payload: (bytes) => messages.payload(bytes),
+      messageEnd: () => messages.messageEnd(),
+      closeReceived: ({ code }) => this.#ws.close(code === CloseCode.none ? CloseCode.normal : code),
+      drained: () => {
+        for (const { sink } of this.#streams.values()) sink?.tcp?.resume()
+      },
+      closed: () => this.#end(),
+    })
+    this.#send(continuePacket(0, CREDIT))
+  }
+
+  /** Ends it all. */
+  shutDown(code: number, reason: string): void {
+    this.#ws.close(code, reason)
+  }
+
+  #send(packet: Buffer): void {
+    if (!this.#closed) this.#ws.sendMessage(Opcode.binary, packet)
+  }
+
+  #message(bytes: Uint8Array): void {
+    const packet = parseWispPacket(bytes)
+    if (packet === undefined) return this.#ws.close(CloseCode.protocolError, 'not a Wisp packet of a client')
+    const stream = this.#streams.get(packet.stream)
+    if (packet.type === 'connect') {
+      if (stream !== undefined) return this.#ws.close(CloseCode.protocolError, `stream ${packet.stream} is in use`)
+      void this.#connect(packet)
+    } else if (stream === undefined) return
+    else if (packet.type === 'close') this.#finish(packet.stream, stream, 'closed by the client')
+    else this.#data(packet.stream, stream, packet.payload)
+  }
+
+  #data(id: number, stream: WispStream, payload: Uint8Array): void {
+    const waiting = stream.sink === undefined ? stream.up : (stream.sink.tcp?.backlog ?? 0)
+    if (++stream.packets > MOST_PACKETS || waiting > MOST_BYTES)
+      return this.#close(id, stream, WispClose.throttled, 'more packets than allowed')
+    stream.up += payload.length
+    if (stream.sink === undefined) stream.early.push(payload)
+    else {
+      stream.sink.write(payload)
+      this.#credit(id, stream)
+    }
+  }
+
+  /** Gives credit again once half of it is used and the target has taken it. */
+  #credit(id: number, stream: WispStream): void {
+    if (stream.packets < CREDIT / 2 || (stream.sink?.tcp?.backlog ?? 0) > 0) return
+    stream.packets = 0
+    this.#send(continuePacket(id, CREDIT))
+  }
+
+  async #connect({ stream: id, udp, host, port }: Extract<WispPacket, { type: 'connect' }>): Promise<void> {
+    const { events, streams } = this.#options
+    const name = `${host}:${port}${udp ? '/udp' : ''}`
+    const stream: WispStream = { name, early: [], packets: 0, up: 0, down: 0, sink: undefined, over: false }
+    if (this.#streams.size >= streams) return this.#send(closePacket(id, WispClose.throttled))
+    this.#streams.set(id, stream)
+    try {
+      const target = this.#check(host, port, udp ? 'udp' : 'tcp')
+      stream.sink = await (udp ? this.#openUdp(id, stream, target) : this.#openTcp(id, stream, target))
+      if (stream.over || this.#closed) return stream.sink.destroy()
+      events.opened(name)
+      for (const bytes of stream.early.splice(0)) stream.sink.write(bytes)
+      this.#credit(id, stream)
+    } catch (error) {
+      const { code, text } = errnoCode(error, name)
+      events.failed(name, code, text, messageOf(error))
+      stream.over = true
+      if (this.#streams.delete(id)) this.#send(closePacket(id, CLOSE_OF[code] ?? reasonOf(error)))
+    }
+  }
+
+  /** @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_USAGE` */
+  #check(hostText: string, port: number, protocol: Protocol): HostPort {
+    const target = { host: parseHost(hostText, 'host'), port }
+    if (port === 0) throw new SluiceError('ERR_SLUICE_USAGE', `${formatHostPort(target)} is not an address`)
+    const { allowed, why } = this.#options.policy.checkTarget(target, protocol)
+    if (!allowed) throw new SluiceError('ERR_SLUICE_POLICY', why)
+    return target
+  }
+
+  async #openTcp(id: number, stream: WispStream, target: HostPort): Promise<NonNullable<WispStream['sink']>> {
+    const tcp = await this.#options.dialler.dial({ target, named: false })
+    const head = dataHeader(id)
+    tcp.start({
+      read: (slab, start, end) => {
+        stream.down += end - start
+        this.#ws.sendParts(head, head.length, new Uint8Array(slab.bytes.subarray(start, end)))
+        if (this.#ws.backlog >= HIGH_MARK) tcp.pause()
+      },
+      // Wisp has no half-close: the target's end is the end.
+      ended: () => this.#close(id, stream, WispClose.voluntary, 'both ends'),
+      drained: () => {},
+      written: () => this.#credit(id, stream),
+      finished: () => {},
+      closed: (error) =>
+        this.#close(
+          id,
+          stream,
+          error === undefined ? WispClose.voluntary : WispClose.network,
+          error?.message ?? 'both ends',
+        ),
+    })
+    return { write: (bytes) => tcp.write(Buffer.from(bytes)), end: () => tcp.end(), destroy: () => tcp.destroy(), tcp }
+  }
+
+  async #openUdp(id: number, stream: WispStream, target: HostPort): Promise<NonNullable<WispStream['sink']>> {
+    const { dialler, udpIdle } = this.#options
+    const [address] = await dialler.addresses({ target, named: false }, 'udp')
+    const socket = createSocket(isIPv6(address!) ? 'udp6' : 'udp4')
+    await connectUdp(socket, target.port, address!)
+    const timer = setTimeout(() => this.#close(id, stream, WispClose.idle, 'idle'), udpIdle).unref()
+    const head = dataHeader(id)
+    socket.on('message', (message) => {
+      timer.refresh()
+      stream.down += message.length
+      // A datagram that the line is behind with is dropped, not queued.
+      if (this.#ws.backlog < HIGH_MARK) this.#ws.sendParts(head, head.length, new Uint8Array(message))
+    })
+    let open = true
+    const destroy = () => {
+      if (!open) return
+      open = false
+      clearTimeout(timer)
+      socket.close()
+    }
+    const write = (bytes: Uint8Array) => {
+      timer.refresh()
+      if (open) socket.send(bytes, () => {})
+    }
+    return { write, end: destroy, destroy }
+  }
+
+  /** Ends a stream and tells the client. */
+  #close(id: number, stream: WispStream, reason: number, how: string): void {
+    if (stream.over) return
+    this.#send(closePacket(id, reason))
+    this.#finish(id, stream, how)
+  }
+
+  /** What the client sent before it closed is still delivered. */
+  #finish(id: number, stream: WispStream, how: string): void {
+    if (stream.over) return
+    stream.over = true
+    this.#streams.delete(id)
+    if (stream.sink === undefined) return
+    this.#options.events.ended(stream.name, stream.up, stream.down, how)
+    const { sink } = stream
+    if (sink.tcp === undefined) return sink.destroy()
+    sink.tcp.start({
+      read: () => {},
+      ended: () => {},
+      drained: () => {},
+      finished: () => sink.destroy(),
+      closed: () => {},
+    })
+    sink.tcp.resume()
+    sink.end()
+  }
+
+  #end(): void {
+    if (this.#closed) return
+    this.#closed = true
+    for (const [id, stream] of [...this.#streams]) this.#finish(id, stream, 'the WebSocket is gone')
+    this.#options.events.closed()
+  }
+}
+
+function connectUdp(socket: UdpSocket, port: number, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject)
+    socket.connect(port, address, () => {
+      socket.removeAllListeners('error')
+      // ICMP says that nothing listens: the next datagram may find something there.
+      socket.on('error', () => {})
+      resolve()
+    })
+  })
+}
+
+const CLOSE_OF: Readonly<Record<number, number>> = {
+  [OpenError.NOT_ALLOWED]: WispClose.blocked,
+  [OpenError.REFUSED]: WispClose.refused,
+  [OpenError.TIMED_OUT]: WispClose.timeout,
+  [OpenError.NAME_NOT_FOUND]: WispClose.unreachable,
+  [OpenError.HOST_UNREACHABLE]: WispClose.unreachable,
+  [OpenError.NETWORK_UNREACHABLE]: WispClose.unreachable,
+}
+
+function reasonOf(error: unknown): number {
+  return error instanceof SluiceError && error.code === 'ERR_SLUICE_USAGE' ? WispClose.badInfo : WispClose.network
+}
