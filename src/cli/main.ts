@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
+import { completionsCommand } from './commands/completions.ts'
 import { connectCommand } from './commands/connect.ts'
 import { serveCommand } from './commands/serve.ts'
 import { statusCommand } from './commands/status.ts'
@@ -8,7 +9,7 @@ import { ExitCode, exitCodeOf } from './exit-codes.ts'
 import { Report } from './report.ts'
 import { VERSION } from './version.ts'
 
-const COMMANDS = [serveCommand, connectCommand, stdioCommand, statusCommand]
+const COMMANDS = [serveCommand, connectCommand, stdioCommand, statusCommand, completionsCommand]
 
 /** Runs one command line; resolves with the exit code. */
 async function run(argv: string[]): Promise<number> {

@@ -5,8 +5,9 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { need } from '../helpers/need.js'
 import { closedPort, connectTo, echo, listen, receive, receiveAll, until } from '../helpers/net.js'
-import { connect, said, serve, sluice } from '../helpers/process.js'
+import { connect, run, said, serve, sluice } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const ENV = { SLUICE_TOKEN: TOKEN }
@@ -77,6 +78,47 @@ describe('command line', () => {
       assert.equal(await running.exited, exit, running.stderr())
       assert.match(running.stderr(), says)
       assert.equal(running.stdout(), '')
+    })
+  }
+
+  it('a mistyped command or option is answered with the nearest one', async () => {
+    for (const [args, says] of [
+      [['conect', 'ws://h'], /Did you mean connect\?/],
+      [['connect', 'ws://h', '--carrier', '2'], /Did you mean --carriers\?/],
+      [['serve', '--alow', 'db:1'], /Did you mean --allow\?/],
+    ] as const) {
+      const running = sluice(args)
+      assert.equal(await running.exited, 2)
+      assert.match(running.stderr(), says)
+    }
+  })
+
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    it(`completions for ${shell} are a script that the shell reads, and know every command and option`, async (t) => {
+      const running = sluice(['completions', shell])
+      assert.equal(await running.exited, 0)
+      const script = running.stdout()
+      for (const word of [
+        'serve',
+        'connect',
+        'stdio',
+        'status',
+        'completions',
+        'allow-reverse',
+        'carriers',
+        'token-file',
+      ])
+        assert.ok(script.includes(word), word)
+      if (shell !== 'bash') return
+      if (!need(t, 'bash')) return
+      const complete = async (...words: string[]) => {
+        const line = `COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _sluice; echo "\${COMPREPLY[@]}"`
+        return (await run('bash', ['-c', `${script}\n${line}`])).stdout.trim()
+      }
+      assert.equal(await complete('sluice', 'con'), 'connect')
+      assert.equal(await complete('sluice', 'connect', '--carr'), '--carriers')
+      assert.equal(await complete('sluice', 'serve', '--token-file-mode', 'o'), 'owner')
+      assert.equal(await complete('sluice', 'completions', 'z'), 'zsh')
     })
   }
 
