@@ -3,15 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type HostPort, parseRule, type Rule } from '../config/index.ts'
-import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
+import { messageOf, SluiceError } from '../errors/index.ts'
 import {
-  Bridge,
-  type BridgeOutcome,
   Heartbeat,
   PARAMETERS,
   type ReadMode,
   SocketStream,
-  type SpliceOutcome,
   sha1Base64,
   WebSocketCarrier,
   WebSocketStream,
@@ -29,6 +26,7 @@ import {
   refusal,
 } from './gate.ts'
 import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
+import { type ConnectionOutcome, closeFor, Live, plainOutcome, streamOutcome } from './live.ts'
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
 import { ReversePolicy } from './policy/reverse.ts'
@@ -36,29 +34,6 @@ import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
 import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
 import { MAX_WISP_MESSAGE, WispConnection } from './wisp/connection.ts'
-
-/** How a connection ended, in whichever mode it was carried. */
-export interface ConnectionOutcome {
-  readonly bytesUp: number
-  readonly bytesDown: number
-  /** In a word or two: `1000`, `reset by the target`. */
-  readonly how: string
-}
-
-function plainOutcome({ bytesUp, bytesDown, close, error, tcpError }: BridgeOutcome): ConnectionOutcome {
-  const why = tcpError ?? error
-  return { bytesUp, bytesDown, how: why === undefined ? `${close.code}` : `${close.code}: ${why.message}` }
-}
-
-function streamOutcome({ sent, received, error }: SpliceOutcome): ConnectionOutcome {
-  const how =
-    error === undefined
-      ? 'both ends'
-      : error.from === 'tcp'
-        ? `reset by the target${error.error === undefined ? '' : `: ${error.error.message}`}`
-        : `reset by the client: ${error.code} ${error.text}`.trim()
-  return { bytesUp: received, bytesDown: sent, how }
-}
 
 /** What happens at a tunnel, for logs. Nothing here is a secret; what a peer chose is in `target` alone. */
 export type TunnelEvent =
@@ -386,49 +361,6 @@ export class Tunnel {
       this.#checkIdle()
     }
   }
-}
-
-/** One accepted WebSocket, from its 101 to its end. */
-class Live {
-  readonly ws: WebSocketStream
-  #bridge: Bridge | undefined
-
-  constructor(ws: WebSocketStream) {
-    this.ws = ws
-  }
-
-  bridge(target: SocketStream, name: string): Promise<BridgeOutcome> {
-    return new Promise((done) => {
-      this.#bridge = new Bridge(this.ws, target, { role: 'server', name, done }).start()
-    })
-  }
-
-  /** Sends a Close frame for a target that could not be dialled, and waits for the end. */
-  refuse(code: number, reason: string): Promise<void> {
-    return new Promise((resolve) => {
-      this.ws.start({
-        payload: () => {},
-        closeReceived: (info) => this.ws.close(info.code),
-        drained: () => {},
-        closed: () => resolve(),
-      })
-      this.ws.close(code, reason)
-    })
-  }
-
-  shutDown(): void {
-    this.#bridge?.shutDown(CloseCode.goingAway, 'server is shutting down')
-  }
-}
-
-/** Close code and reason for a target that could not be dialled; the reason names what the peer asked for, no more. */
-function closeFor(error: unknown, name: string): { code: number; reason: string } {
-  if (error instanceof SluiceError) {
-    if (error.code === 'ERR_SLUICE_POLICY') return { code: CloseCode.policy, reason: 'POLICY' }
-    if (error.code === 'ERR_SLUICE_CLOSED') return { code: CloseCode.goingAway, reason: error.message }
-    if (error.code === 'ERR_SLUICE_TIMEOUT') return { code: CloseCode.internal, reason: `ETIMEDOUT ${name}` }
-  }
-  return { code: CloseCode.internal, reason: `${errnoOf(error)} ${name}` }
 }
 
 function peerOf(request: IncomingMessage): string {

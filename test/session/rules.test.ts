@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import {
   CreditPool,
   type Memory,
@@ -135,10 +137,13 @@ describe('fair, and never stuck', () => {
     assert.equal(accepted.length, 10)
   })
 
-  it('50,000 opens and closes leave nothing behind', () => {
+  const rounds = process.env.SLUICE_LONG === '1' ? 5_000 : 500
+  it(`${(rounds * 100).toLocaleString('en')} opens and closes leave nothing behind, and the heap where it was`, () => {
     const { pair, accepted } = acceptingPair({ line: { delay: 0.1 } })
     pair.join()
-    for (let i = 0; i < 500; i++) {
+    const heapAt: number[] = []
+    for (let i = 0; i < rounds; i++) {
+      if (i % (rounds / 5) === rounds / 10) heapAt.push(settledHeap())
       const clients = Array.from({ length: 100 }, () => open(pair))
       for (const client of clients) client.stream.write(Buffer.from('q'))
       for (const client of clients) client.stream.end()
@@ -149,6 +154,10 @@ describe('fair, and never stuck', () => {
     }
     pair.wait(100)
     for (const { figures } of [pair.client, pair.server]) assert.deepEqual([figures.streams, figures.held], [0, 0])
+    const growth = heapAt.at(-1)! - heapAt[0]!
+    const opens = (rounds * 100 * 4) / 5
+    // 8 bytes for each would be a leak of one reference.
+    assert.ok(growth < Math.max(2 * 1024 * 1024, opens * 8), `the heap grew by ${growth} bytes in ${opens} opens`)
   })
 
   it('replay memory never passes its budget by more than one write, and a full one is no sign of death', () => {
@@ -335,3 +344,10 @@ describe('the parts', () => {
     assert.ok(new RateControl().window === 256 * 1024)
   })
 })
+
+/** Bytes of the heap after a full collection. */
+function settledHeap(): number {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
+  return process.memoryUsage().heapUsed
+}
