@@ -17,7 +17,20 @@ export const MAY = {
   config: ['errors'],
   node: ['errors', 'wire', 'session', 'link', 'carriers', 'client', 'websocket', 'proxy', 'config', 'node:'],
   server: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'node:', 'selfsigned'],
-  cli: ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config', 'node', 'server', 'node:', 'commander'],
+  cli: [
+    'errors',
+    'wire',
+    'session',
+    'link',
+    'websocket',
+    'proxy',
+    'config',
+    'node',
+    'server',
+    'node:',
+    'commander',
+    'yaml',
+  ],
 }
 const PURE = ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config']
 const HOST =

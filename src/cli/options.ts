@@ -5,9 +5,22 @@ import { type PlainTunnelOptions, parsePin } from '../node/index.ts'
 import { checkField } from '../websocket/index.ts'
 import { environmentToken, readSecret, readText } from './secrets.ts'
 
+/** Options that may be given several times. */
+const repeatable = new WeakSet<Option>()
+
+/** Whether an option takes a list. */
+export function isRepeatable(option: Option): boolean {
+  return repeatable.has(option)
+}
+
+function repeated(option: Option): Option {
+  repeatable.add(option)
+  return option
+}
+
 /** A repeatable option: each occurrence adds one; in the environment they are separated by white space. */
 export function list(flags: string, description: string, env: string): Option {
-  return new Option(flags, description)
+  return repeated(new Option(flags, description))
     .env(env)
     .argParser((text: string, before: string[] | undefined) => [
       ...(before ?? []),
@@ -17,7 +30,7 @@ export function list(flags: string, description: string, env: string): Option {
 
 /** As {@link list}, for values in which white space may stand. */
 export function lines(flags: string, description: string, env: string): Option {
-  return new Option(flags, description)
+  return repeated(new Option(flags, description))
     .env(env)
     .argParser((text: string, before: string[] | undefined) => [
       ...(before ?? []),
@@ -39,6 +52,8 @@ export const TOKEN_FILE_MODE: () => Option = () =>
     .env('SLUICE_TOKEN_FILE_MODE')
 export const PING: () => Option = () =>
   value('--ping-interval <time>', 'ping what is silent this long; 0 turns it off', 'SLUICE_PING_INTERVAL', '25s')
+export const CONFIG: () => Option = () =>
+  value('--config <file>', 'a file in YAML or JSON that says what flags do not', 'SLUICE_CONFIG')
 export const QUIET: () => Option = () => new Option('-q, --quiet', 'say only what goes wrong')
 export const VERBOSE: () => Option = () => new Option('-v, --verbose', 'say more')
 

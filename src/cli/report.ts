@@ -26,7 +26,8 @@ export class Report {
   /** What went wrong, with the remedy; said however quiet. */
   problem(error: unknown): void {
     this.#line(messageOf(error))
-    if (error instanceof SluiceError && error.remedy !== undefined) this.#line(`  ${error.remedy}`)
+    if (!(error instanceof SluiceError) || error.remedy === undefined) return
+    for (const line of error.remedy.split('\n')) this.#line(`  ${line}`)
   }
 
   #line(text: string): void {

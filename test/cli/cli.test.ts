@@ -81,6 +81,82 @@ describe('command line', () => {
     })
   }
 
+  it('config check finds every problem at once, and prints what is right in canonical form', async () => {
+    const bad = file(
+      'bad.yaml',
+      `connect:
+  url: wss://u:p@h
+  local: [5432:db:5432, "8000-8001:web:80", "1:db"]
+  carier: 3
+  retry: no
+  token-file-mode: some
+  timeout: soon
+  pin: \${SLUICE_TEST_MISSING}
+serv:
+  listen: 1
+`,
+    )
+    const wrong = sluice(['config', 'check', bad])
+    assert.equal(await wrong.exited, 3)
+    for (const says of [
+      /has 8 problems\n/,
+      /connect\.url: .*credentials/,
+      /connect\.local\[2\]: -L "1:db", column 3: the port is missing/,
+      /connect\.carier: there is no such option\. Did you mean carriers\?/,
+      /connect\.retry: "no" is neither true nor false/,
+      /connect\.token-file-mode: "some" is not one of owner, any/,
+      /connect\.timeout: it: "soon" is not a time/,
+      /connect\.pin: \$\{SLUICE_TEST_MISSING\} is not in the environment/,
+      /serv: there is no such section\. Did you mean serve\?/,
+    ])
+      assert.match(wrong.stderr(), says)
+    const broken = sluice(['config', 'check', file('broken.yaml', 'connect:\n  url: [1\n')])
+    assert.equal(await broken.exited, 3)
+    assert.match(broken.stderr(), /line \d+: /)
+    const good = file(
+      'good.json',
+      JSON.stringify({ connect: { url: 'wss://h', local: ['0-0:x:1'].concat('7-8:web:80') } }),
+    )
+    const refused = sluice(['config', 'check', good])
+    assert.equal(await refused.exited, 3, 'a range that begins with 0')
+    const right = sluice(['config', 'check', file('right.json', '{"connect":{"url":"wss://h","local":"7-8:web:80"}}')])
+    assert.equal(await right.exited, 0, right.stderr())
+    assert.match(right.stdout(), /- 127\.0\.0\.1:7:web:80\n {4}- 127\.0\.0\.1:8:web:81/)
+    const schema = sluice(['config', 'schema'])
+    await schema.exited
+    const { properties } = JSON.parse(schema.stdout())
+    assert.ok('carriers' in properties.connect.properties && 'allow-reverse' in properties.serve.properties)
+  })
+
+  it('--config: what the file says holds where no flag and no environment says otherwise', async () => {
+    const target = await listen(echo)
+    const settings = file(
+      'run.yaml',
+      `serve:
+  listen: 0
+  allow: 127.0.0.1:${target.port}
+connect:
+  local: "0:127.0.0.1:\${TARGET_PORT}"
+  carriers: 2
+`,
+    )
+    const server = sluice(['serve', '--config', settings], { ...ENV, TARGET_PORT: '1' })
+    await said(server, /serving on (\S+)/)
+    const url = /serving on (\S+)/.exec(server.stderr())![1]!
+    const client = sluice(['connect', url, '--config', settings], { ...ENV, TARGET_PORT: String(target.port) })
+    await said(client, /listening on \S+:(\d+) for/)
+    const socket = await connectTo(Number(/listening on \S+:(\d+) for/.exec(client.stderr())![1]))
+    socket.write('by a file')
+    assert.equal((await receive(socket, 9)).toString(), 'by a file')
+    socket.destroy()
+    const flag = sluice(['connect', url, '--config', settings, '--carriers', '9'], { ...ENV, TARGET_PORT: '1' })
+    assert.equal(await flag.exited, 2)
+    assert.match(flag.stderr(), /--carriers "9"/)
+    await client.stop()
+    await server.stop()
+    await target.close()
+  })
+
   it('a mistyped command or option is answered with the nearest one', async () => {
     for (const [args, says] of [
       [['conect', 'ws://h'], /Did you mean connect\?/],
@@ -115,7 +191,7 @@ describe('command line', () => {
         const line = `COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _sluice; echo "\${COMPREPLY[@]}"`
         return (await run('bash', ['-c', `${script}\n${line}`])).stdout.trim()
       }
-      assert.equal(await complete('sluice', 'con'), 'connect')
+      assert.equal(await complete('sluice', 'conn'), 'connect')
       assert.equal(await complete('sluice', 'connect', '--carr'), '--carriers')
       assert.equal(await complete('sluice', 'serve', '--token-file-mode', 'o'), 'owner')
       assert.equal(await complete('sluice', 'completions', 'z'), 'zsh')

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { selfSigned } from '#src/server/index.js'
 import { need, needRoot, ROOT, which } from '../helpers/need.js'
-import { closedPort, connectTo } from '../helpers/net.js'
+import { closedPort, connectTo, until } from '../helpers/net.js'
 import { CLI, connect, type Running, run, serve, start } from '../helpers/process.js'
 import { Relay } from '../helpers/relay.js'
 import { TOKEN } from '../helpers/rig.js'
@@ -318,6 +318,9 @@ describe('real programs', { concurrency: false }, () => {
         run('ssh', [...ssh, far, 'for i in $(seq 1 30); do echo $i; sleep 0.1; done'], env),
         run('scp', [...ssh, '-l', LONG ? '900000' : '300000', source, `${far}:${copy}`], env),
       ])
+      // A first contact that is cut is told, not retried: all three must be there.
+      work.catch(() => {})
+      await until(() => relay.open >= 3, 'three WebSockets')
       const cutter = setInterval(() => relay.cut(), 300)
       const [answers, login] = await work.finally(() => clearInterval(cutter))
       assert.equal(answers.stdout.trim().split('\n').at(-1), String((30 * 31) / 2))

@@ -15,7 +15,7 @@ import {
 import type { ProxyCredentials } from '../../proxy/index.ts'
 import type { Finish } from '../exit-codes.ts'
 import { type Forwards, plainPair, startForwards, startPlain } from '../forwards.ts'
-import { type ClientFlags, clientOptions, list, readClientFlags, value } from '../options.ts'
+import { type ClientFlags, CONFIG, clientOptions, list, readClientFlags, value } from '../options.ts'
 import type { Report } from '../report.ts'
 import { readSecret } from '../secrets.ts'
 import { clientState } from '../state.ts'
@@ -29,7 +29,7 @@ const MOST_DELAY = 30_000
 export function connectCommand(finish: Finish): Command {
   const command = new Command('connect')
     .description('listen here, and carry what comes through a WebSocket to targets on the other side')
-    .argument('<url>', 'the server: wss://host[:port][/prefix], ws://…, or host[:port]')
+    .argument('[url]', 'the server: wss://host[:port][/prefix], ws://…, or host[:port]')
     .addOption(
       list(
         '-L, --local <spec>',
@@ -64,15 +64,18 @@ export function connectCommand(finish: Finish): Command {
         'auto',
       ),
     )
+    .addOption(CONFIG())
     .option('--no-retry', 'give up if the first contact fails, whatever the reason')
     .addHelpText(
       'after',
       '\nExamples:\n  sluice connect wss://tunnel.example -L 5432:db:5432\n  psql -h 127.0.0.1 -p 5432\n  sluice connect wss://tunnel.example -D 1080 -R 2222:localhost:22 -L 53:1.1.1.1:53/udp\n  sluice connect ws://noVNC:6080 -L 5900:vnc:5900 --url-template /websockify',
     )
-    .action(async (url: string, flags: ConnectFlags) => finish(await runConnect(url, flags)))
+    .action(async (url: string | undefined, flags: ConnectFlags) => finish(await runConnect(url ?? flags.url, flags)))
 }
 
 interface ConnectFlags extends ClientFlags {
+  /** From a configuration file. */
+  url?: string
   local?: string[]
   reverse?: string[]
   dynamic?: string[]
@@ -91,7 +94,12 @@ interface Connecting {
   readonly credentials: ProxyCredentials | undefined
 }
 
-async function runConnect(urlText: string, flags: ConnectFlags): Promise<number> {
+async function runConnect(urlText: string | undefined, flags: ConnectFlags): Promise<number> {
+  if (urlText === undefined) {
+    throw new SluiceError('ERR_SLUICE_USAGE', 'the URL of the server is missing', {
+      remedy: 'sluice connect wss://tunnel.example -L 5432:db:5432, or url: in the file that --config names.',
+    })
+  }
   const report = reportFor(flags)
   const connecting = readFlags(urlText, flags, report)
   const { stop, options } = connecting

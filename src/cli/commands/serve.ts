@@ -24,7 +24,7 @@ import {
   type TunnelEvent,
 } from '../../server/index.ts'
 import type { Finish } from '../exit-codes.ts'
-import { list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
+import { CONFIG, list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
 import type { Report } from '../report.ts'
 import { environmentToken, readSecret, readText } from '../secrets.ts'
 import { serverState } from '../state.ts'
@@ -97,6 +97,7 @@ const OPTIONS: readonly (() => Option)[] = [
   () => new Option('--reuse-port', 'share the port with a process that replaces this one').env('SLUICE_REUSE_PORT'),
   () => value('--route <name>', 'what joins carry in ?route=, for a balancer (default: random)', 'SLUICE_ROUTE'),
   () => value('--grace <time>', 'on SIGTERM, let what runs finish this long', 'SLUICE_GRACE', '30s'),
+  CONFIG,
   QUIET,
   VERBOSE,
 ]
