@@ -154,12 +154,13 @@ export class SessionService {
     const { dialler, events, limits } = this.#options
     const asked = this.#ask(stream.target)
     const [address] = await dialler.addresses(asked, 'udp')
-    await relayUdp(stream, pump, address!, asked.target.port, limits.udpIdle, (moved) => {
+    const { port } = asked.target
+    await relayUdp(stream, pump, { address: address!, port, idle: limits.udpIdle }, (moved) => {
       this.#streams--
       events.ended(owner, nameOf(stream.target), { ...moved, error: undefined })
     })
     pump.touch()
-    stream.accept(formatHostPort({ host: address!, port: asked.target.port }))
+    stream.accept(formatHostPort({ host: address!, port }))
   }
 
   /** A listener costs no connection of its own; those that come to it do. */

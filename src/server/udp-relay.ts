@@ -1,6 +1,5 @@
-import { createSocket } from 'node:dgram'
+import { createSocket, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
-import { errnoOf } from '../errors/index.ts'
 import type { Stream } from '../session/index.ts'
 
 /** What a relay reports at its end. */
@@ -9,65 +8,108 @@ export interface UdpRelayOutcome {
   readonly received: number
 }
 
+/** Datagrams to and from one address, until it is closed or has been silent for so long. */
+export class UdpTarget {
+  readonly #socket: Socket
+  readonly #timer: NodeJS.Timeout
+  #open = true
+
+  private constructor(socket: Socket, idle: number, onMessage: (message: Uint8Array) => void, onIdle: () => void) {
+    this.#socket = socket
+    this.#timer = setTimeout(() => {
+      this.close()
+      onIdle()
+    }, idle).unref()
+    // ICMP says that nothing listens: the next datagram may find something there.
+    socket.on('error', () => {})
+    socket.on('message', (message) => {
+      this.#timer.refresh()
+      onMessage(new Uint8Array(message))
+    })
+  }
+
+  /**
+   * A socket of its own, so that only answers of that address come in.
+   *
+   * @param idle milliseconds of silence after which it closes itself and calls `onIdle`
+   * @throws the system's error if there is no way to the address
+   */
+  static open(
+    address: string,
+    port: number,
+    idle: number,
+    onMessage: (message: Uint8Array) => void,
+    onIdle: () => void,
+  ): Promise<UdpTarget> {
+    const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
+    return new Promise((resolve, reject) => {
+      socket.once('error', (error) => {
+        socket.close()
+        reject(error)
+      })
+      socket.connect(port, address, () => {
+        socket.removeAllListeners('error')
+        resolve(new UdpTarget(socket, idle, onMessage, onIdle))
+      })
+    })
+  }
+
+  send(payload: Uint8Array): void {
+    if (!this.#open) return
+    this.#timer.refresh()
+    this.#socket.send(payload, () => {})
+  }
+
+  close(): void {
+    if (!this.#open) return
+    this.#open = false
+    clearTimeout(this.#timer)
+    this.#socket.close()
+  }
+}
+
 /**
- * Datagrams between a stream of kind UDP and one address. A socket of its own, so that only answers of that address come in.
- * It ends when the stream does, or after this much silence.
+ * Joins a stream of kind UDP to an address; it ends with the stream, or after silence.
  *
- * @throws the system's error if there is no way to the address
+ * @throws as {@link UdpTarget.open}
  */
-export function relayUdp(
+export async function relayUdp(
   stream: Stream,
   pump: { touch(): void },
-  address: string,
-  port: number,
-  idle: number,
+  to: { readonly address: string; readonly port: number; readonly idle: number },
   done: (outcome: UdpRelayOutcome) => void,
 ): Promise<void> {
-  const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4')
   let [sent, received] = [0, 0]
   let over = false
   const end = () => {
     if (over) return
     over = true
-    clearTimeout(timer)
-    socket.close()
+    target.close()
     done({ sent, received })
   }
-  const timer = setTimeout(() => {
-    pump.touch()
-    stream.end()
-    end()
-  }, idle)
-  timer.unref()
-  return new Promise((resolve, reject) => {
-    socket.once('error', (error) => {
-      over = true
-      clearTimeout(timer)
-      socket.close()
-      reject(error)
-    })
-    socket.connect(port, address, () => {
-      socket.removeAllListeners('error')
-      // ICMP says that nothing listens: the next datagram may find something there.
-      socket.on('error', (error) => void errnoOf(error))
-      socket.on('message', (message) => {
-        timer.refresh()
-        sent += message.length
-        pump.touch()
-        stream.sendDatagram(new Uint8Array(message))
-      })
-      stream.start({
-        data: () => {},
-        datagram: (payload) => {
-          timer.refresh()
-          received += payload.length
-          if (!over) socket.send(new Uint8Array(payload), () => {})
-        },
-        ended: end,
-        reset: end,
-        closed: end,
-      })
-      resolve()
-    })
+  const target = await UdpTarget.open(
+    to.address,
+    to.port,
+    to.idle,
+    (message) => {
+      sent += message.length
+      pump.touch()
+      stream.sendDatagram(message)
+    },
+    () => {
+      pump.touch()
+      stream.end()
+      end()
+    },
+  )
+  stream.start({
+    data: () => {},
+    datagram: (payload) => {
+      received += payload.length
+      target.send(payload.slice())
+    },
+    ended: end,
+    reset: end,
+    closed: end,
   })
 }

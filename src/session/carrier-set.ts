@@ -46,8 +46,8 @@ export class CarrierSet {
     while (this.#used.delete(this.#usedBelow)) this.#usedBelow++
     if (this.#used.size <= REMEMBERED) return
     // Somebody leaves gaps: the lowest is closed, so that they cost no memory.
-    this.#usedBelow = Math.min(...this.#used) + 1
-    while (this.#used.delete(this.#usedBelow - 1) || this.#used.has(this.#usedBelow)) this.#usedBelow++
+    this.#usedBelow = Math.min(...this.#used)
+    while (this.#used.delete(this.#usedBelow)) this.#usedBelow++
   }
 
   prove(number: number): void {

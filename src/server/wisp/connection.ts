@@ -1,5 +1,3 @@
-import { createSocket, type Socket as UdpSocket } from 'node:dgram'
-import { isIPv6 } from 'node:net'
 import { formatHostPort, type HostPort, parseHost } from '../../config/index.ts'
 import { messageOf, SluiceError } from '../../errors/index.ts'
 import { errnoCode, HIGH_MARK, type SocketStream, type WebSocketStream } from '../../node/index.ts'
@@ -7,6 +5,7 @@ import { CloseCode, MessageAssembler, Opcode } from '../../websocket/index.ts'
 import { OpenError } from '../../wire/index.ts'
 import type { Dialler } from '../dialler.ts'
 import type { Policy, Protocol } from '../policy/policy.ts'
+import { UdpTarget } from '../udp-relay.ts'
 import { closePacket, continuePacket, dataHeader, parseWispPacket, WispClose, type WispPacket } from './packets.ts'
 
 /** Packets that a client may send on a stream before it hears CONTINUE again. */
@@ -181,28 +180,19 @@ export class WispConnection {
   async #openUdp(id: number, stream: WispStream, target: HostPort): Promise<NonNullable<WispStream['sink']>> {
     const { dialler, udpIdle } = this.#options
     const [address] = await dialler.addresses({ target, named: false }, 'udp')
-    const socket = createSocket(isIPv6(address!) ? 'udp6' : 'udp4')
-    await connectUdp(socket, target.port, address!)
-    const timer = setTimeout(() => this.#close(id, stream, WispClose.idle, 'idle'), udpIdle).unref()
     const head = dataHeader(id)
-    socket.on('message', (message) => {
-      timer.refresh()
-      stream.down += message.length
-      // A datagram that the line is behind with is dropped, not queued.
-      if (this.#ws.backlog < HIGH_MARK) this.#ws.sendParts(head, head.length, new Uint8Array(message))
-    })
-    let open = true
-    const destroy = () => {
-      if (!open) return
-      open = false
-      clearTimeout(timer)
-      socket.close()
-    }
-    const write = (bytes: Uint8Array) => {
-      timer.refresh()
-      if (open) socket.send(bytes, () => {})
-    }
-    return { write, end: destroy, destroy }
+    const udp = await UdpTarget.open(
+      address!,
+      target.port,
+      udpIdle,
+      (message) => {
+        stream.down += message.length
+        // A datagram that the line is behind with is dropped, not queued.
+        if (this.#ws.backlog < HIGH_MARK) this.#ws.sendParts(head, head.length, message)
+      },
+      () => this.#close(id, stream, WispClose.idle, 'idle'),
+    )
+    return { write: (bytes) => udp.send(bytes), end: () => udp.close(), destroy: () => udp.close() }
   }
 
   /** Ends a stream and tells the client. */
@@ -238,18 +228,6 @@ export class WispConnection {
     for (const [id, stream] of [...this.#streams]) this.#finish(id, stream, 'the WebSocket is gone')
     this.#options.events.closed()
   }
-}
-
-function connectUdp(socket: UdpSocket, port: number, address: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.once('error', reject)
-    socket.connect(port, address, () => {
-      socket.removeAllListeners('error')
-      // ICMP says that nothing listens: the next datagram may find something there.
-      socket.on('error', () => {})
-      resolve()
-    })
-  })
 }
 
 const CLOSE_OF: Readonly<Record<number, number>> = {
