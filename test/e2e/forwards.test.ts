@@ -15,6 +15,13 @@ import { TOKEN } from '../helpers/rig.js'
 
 const ENV = { SLUICE_TOKEN: TOKEN }
 
+/** Reads to the end, also what an earlier reader has paused. */
+function readOn(socket: net.Socket): ReturnType<typeof receiveAll> {
+  const all = receiveAll(socket)
+  socket.resume()
+  return all
+}
+
 describe('every kind of forward', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-forwards-'))
   const unixTarget = join(folder, 'target.sock')
@@ -109,16 +116,16 @@ describe('every kind of forward', { concurrency: false }, () => {
       socket.write(Buffer.from([5, 1, 0]))
       assert.deepEqual([...(await receive(socket, 2))], [5, 0])
       socket.write(Buffer.from([5, 1, 0, 1, 127, 0, 0, 1, port >> 8, port & 255]))
-      const { bytes } = await receiveAll(socket)
+      const { bytes } = await readOn(socket)
       return bytes[1]
     }
     assert.equal(await socks(1), 2, 'not allowed by ruleset')
     const http = await connectTo(tunnel.port)
     http.write('CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n')
-    assert.match((await receiveAll(http)).bytes.toString(), /^HTTP\/1\.1 403 Forbidden\r\n/)
+    assert.match((await readOn(http)).bytes.toString(), /^HTTP\/1\.1 403 Forbidden\r\n/)
     const noise = await connectTo(tunnel.port)
     noise.write('\x16\x03\x01')
-    assert.equal((await receiveAll(noise)).bytes.length, 0)
+    assert.equal((await readOn(noise)).bytes.length, 0)
     assert.match(tunnel.stderr(), /neither SOCKS nor HTTP \(first byte 22\)/)
     await tunnel.stop()
   })
@@ -140,7 +147,7 @@ describe('every kind of forward', { concurrency: false }, () => {
     )
     assert.ok(answers.every((answer) => answer.subarray(0, 10).equals(header)))
     control.end()
-    await receiveAll(control)
+    await readOn(control)
     await tunnel.stop()
   })
 
@@ -216,7 +223,7 @@ describe('every kind of forward', { concurrency: false }, () => {
     const refused = sluice(['connect', server.url, '-L', `0:${join(folder, 'other.sock')}`, '-v'], ENV)
     await said(refused, /listening on 127.0.0.1:(\d+)/)
     const port = Number(/listening on 127.0.0.1:(\d+)/.exec(refused.stderr())![1])
-    assert.equal((await receiveAll(await connectTo(port))).bytes.length, 0)
+    assert.equal((await readOn(await connectTo(port))).bytes.length, 0)
     await said(refused, /does not allow \S+other\.sock/)
     await refused.stop()
   })
@@ -237,7 +244,7 @@ describe('every kind of forward', { concurrency: false }, () => {
     const socket = await connectTo(reversePort)
     await say(socket, 'from the far side')
     socket.end('and the rest')
-    assert.equal((await receiveAll(socket)).bytes.toString(), 'and the rest')
+    assert.equal((await readOn(socket)).bytes.toString(), 'and the rest')
     await tunnel.stop('SIGINT')
     await assert.rejects(connectTo(reversePort), /ECONNREFUSED/)
     await here.close()

@@ -135,6 +135,7 @@ describe('faults with real sockets', () => {
     assert.equal(next.server.tunnel.sessions, 2)
     assert.equal(rig.server.tunnel.sessions, 1)
     socket.end()
+    socket.resume()
     await receiveAll(socket)
     await closing
     await say(fresh, 'the old one is gone')

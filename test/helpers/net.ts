@@ -63,8 +63,6 @@ export function receiveAll(socket: net.Socket): Promise<Received> {
     socket.once('end', () => done('end'))
     socket.once('error', (error: NodeJS.ErrnoException) => done(error.code ?? error.message))
     socket.once('close', () => done('closed'))
-    // A reader before may have paused it.
-    socket.resume()
   })
 }
 
