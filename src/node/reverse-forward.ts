@@ -101,15 +101,15 @@ export class ReverseForward {
     link: ClientLink,
     stream: Stream,
     target: Exclude<ForwardTarget, { kind: 'dynamic' }>,
-    greet?: { ready(): void; failed(code: number): void },
+    door?: Door,
   ): Promise<void> {
     const name = formatEndpoint(target)
     try {
       const tcp = await dialHere(target)
       link.touch()
       if (stream.sendState !== 'open') return tcp.reset()
-      if (greet === undefined) stream.accept(name)
-      else greet.ready()
+      if (door === undefined) stream.accept(name)
+      else door.connected(tcp)
       this.#events.opened?.(name)
       const splice = new Splice(tcp, link, (outcome) => {
         this.#live.delete(splice)
@@ -120,11 +120,12 @@ export class ReverseForward {
       this.#live.add(splice)
       splice.start(stream)
       stream.start(splice)
+      if (door?.ended()) splice.ended()
     } catch (error) {
       const { code, text } = errnoCode(error, name)
       link.touch()
-      if (greet === undefined) stream.refuse(code, text)
-      else greet.failed(code)
+      if (door === undefined) stream.refuse(code, text)
+      else door.refused(code)
       this.#events.failed(name, new SluiceError('ERR_SLUICE_TARGET', `${name} cannot be reached from here: ${text}`))
     }
   }
@@ -146,51 +147,48 @@ export class ReverseForward {
           return stream.end()
         }
         if (request === undefined) return
-        // What follows belongs to the target: it is kept until that is connected.
-        const early: Uint8Array[] = request.first.length > 0 ? [request.first] : []
-        let ended = false
-        stream.start({
-          data: (more) => {
-            stream.consume(more.length)
-            early.push(more.slice())
-          },
-          ended: () => (ended = true),
-          reset: () => {},
-        })
         const target = { kind: 'tcp', host: request.host, port: request.port } as const
-        void this.#connectDynamic(link, stream, target, handshake, early, () => ended)
+        void this.#connect(link, stream, target, keepFor(stream, handshake, request.first))
       },
       ended: () => stream.end(),
       reset: () => {},
     })
   }
+}
 
-  async #connectDynamic(
-    link: ClientLink,
-    stream: Stream,
-    target: Extract<ForwardTarget, { port: number }>,
-    handshake: ProxyHandshake,
-    early: Uint8Array[],
-    ended: () => boolean,
-  ): Promise<void> {
-    const name = formatEndpoint(target)
-    try {
-      const tcp = await dialHere(target)
-      link.touch()
-      stream.write(handshake.accepted({ host: '0.0.0.0', port: 0 }).slice())
-      for (const bytes of early) tcp.write(Buffer.from(bytes))
-      if (ended()) tcp.end()
-      const splice = new Splice(tcp, link, () => this.#live.delete(splice))
-      this.#live.add(splice)
-      splice.start(stream)
-      stream.start(splice)
-    } catch (error) {
-      const { code, text } = errnoCode(error, name)
-      link.touch()
-      stream.write(handshake.failed(proxyFailure(code)).slice())
+/** What a proxy protocol on a stream has to say once its target is dialled, and what came meanwhile. */
+interface Door {
+  connected(tcp: SocketStream): void
+  refused(code: number): void
+  /** Whether the far side has ended its direction meanwhile. */
+  ended(): boolean
+}
+
+/** Keeps what follows a request until its target is connected; without credit for more, so that it is bounded. */
+function keepFor(stream: Stream, handshake: ProxyHandshake, first: Uint8Array): Door {
+  const early = [first]
+  let held = 0
+  let ended = false
+  stream.start({
+    data: (bytes) => {
+      held += bytes.length
+      early.push(bytes.slice())
+    },
+    ended: () => (ended = true),
+    reset: () => {},
+  })
+  return {
+    connected: (tcp) => {
+      const answer = handshake.accepted({ host: '0.0.0.0', port: 0 })
+      if (answer.length > 0) stream.write(answer)
+      for (const bytes of early) if (bytes.length > 0) tcp.write(Buffer.from(bytes))
+      stream.consume(held)
+    },
+    refused: (code) => {
+      stream.write(handshake.failed(proxyFailure(code)))
       stream.end()
-      this.#events.failed(name, new SluiceError('ERR_SLUICE_TARGET', `${name} cannot be reached from here: ${text}`))
-    }
+    },
+    ended: () => ended,
   }
 }
 
