@@ -19,7 +19,8 @@ const files = folders.flatMap((folder) =>
     .map((file) => join(root, 'dist', 'test', folder, file)),
 )
 const env = { ...process.env, PATH: `${join(binary, '..')}:${process.env.PATH}`, SLUICE_SHORT: '1' }
-const { status } = spawnSync(binary, ['--test', '--test-concurrency=1', '--test-reporter=dot', ...files], {
+const options = ['--test', '--test-concurrency=1', '--test-timeout=120000', '--test-reporter=dot']
+const { status } = spawnSync(binary, [...options, ...files], {
   cwd: root,
   stdio: 'inherit',
   env,

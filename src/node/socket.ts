@@ -132,7 +132,9 @@ export class SocketStream implements ByteStream {
 
   reset(): void {
     const shutting = this.#socket.writableEnded && !this.#socket.writableFinished
-    if (shutting || this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB) this.#socket.destroy()
+    // A unix socket has no address and no RST: resetAndDestroy() throws on it.
+    const unix = this.#socket.localAddress === undefined
+    if (shutting || unix || this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB) this.#socket.destroy()
     else this.#socket.resetAndDestroy()
   }
 

@@ -228,6 +228,25 @@ describe('every kind of forward', { concurrency: false }, () => {
     await refused.stop()
   })
 
+  it('a reset that reaches a unix socket ends it, and nothing else', async () => {
+    const out = await connect('-L', `0:${unixTarget}`)
+    const inward = await connect('-R', `${join(folder, 'far.sock')}:127.0.0.1:${target.port}`)
+    for (let round = 0; round < 3; round++) {
+      const gone = once(unixServer, 'connection').then(([socket]: net.Socket[]) => once(socket!, 'close'))
+      const socket = await connectTo(out.port)
+      await say(socket, 'to a unix socket')
+      socket.resetAndDestroy()
+      await gone
+      const near = net.connect(join(folder, 'far.sock'))
+      await say(near, 'from a unix socket')
+      const ended = once(near, 'close')
+      for (const far of target.sockets) far.resetAndDestroy()
+      await ended
+    }
+    assert.equal(server.child.exitCode, null, server.stderr())
+    await Promise.all([out.stop(), inward.stop()])
+  })
+
   it('-L with a range of ports', async () => {
     const first = await freeRange(3)
     const tunnel = await connect('-L', `${first}-${first + 2}:127.0.0.1:${target.port - 1}`)
