@@ -100,8 +100,7 @@ export class Flight {
 
   /** Nothing more was there to send although more might have been in flight: what is in flight now says little of the line. */
   applicationLimited(): void {
-    const last = this.#sent.at(-1)
-    if (last !== undefined) last.applicationLimited = true
+    this.rate.limit(this.bytes)
   }
 
   /**

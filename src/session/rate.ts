@@ -13,6 +13,8 @@ const MOST = 32 * 1024 * 1024
 /** Below this round trip the loops of the two processes, not the line, decide when an ACK comes. */
 const LEAST_ROUND_TRIP = 4
 const ROUNDS = 10
+/** How much of a burst of ACKs counts, as time at the rate. */
+const LONGEST_BURST = 100
 const ROUND_TRIP_EXPIRES = 10_000
 /** In flight, in units of rate × least round trip: alone, and beside streams that send little. */
 const GAIN = 2
@@ -36,6 +38,12 @@ export class RateControl {
   #leastAt = 0
   #probeUntil = 0
   #probed = Number.POSITIVE_INFINITY
+  /** Until this much is delivered, what is sent says little of the line; 0 when it does. */
+  #limitedUntil = 0
+  /** What has come beyond the rate, as of then, and the most of it in each of the last rounds. */
+  #burst = 0
+  #burstAt = 0
+  readonly #bursts: number[] = [0]
   /** Bytes per millisecond; 0 while unknown. */
   rate = 0
   /** Undefined while unknown. */
@@ -54,15 +62,30 @@ export class RateControl {
     into.delivered = this.#delivered
     into.deliveredAt = this.#deliveredAt
     into.firstSentAt = this.#firstSentAt
-    into.applicationLimited = false
+    into.applicationLimited = this.#limitedUntil > 0
+  }
+
+  /** The application has no more to send although more might be in flight. */
+  limit(inFlight: number): void {
+    if (inFlight < this.window) this.#limitedUntil = this.#delivered + Math.max(1, inFlight)
   }
 
   /** This much more has been acknowledged. */
   deliver(bytes: number, now: number): void {
     this.#delivered += bytes
     this.#deliveredAt = now
+    if (this.#delivered > this.#limitedUntil) this.#limitedUntil = 0
+    this.#aggregate(bytes, now)
     if (!this.#starting || this.#startWindow > this.#startTarget) return
     this.#startWindow = Math.min(MOST, this.#startWindow + bytes)
+  }
+
+  /** A line that retransmits delivers nothing, then much at once: what may be in flight must last until it does. */
+  #aggregate(bytes: number, now: number): void {
+    if (this.rate === 0) return
+    this.#burst = Math.max(0, this.#burst - this.rate * (now - this.#burstAt)) + bytes
+    this.#burstAt = now
+    this.#bursts[this.#bursts.length - 1] = Math.max(this.#bursts.at(-1)!, Math.min(this.#burst, this.rate * LONGEST_BURST))
   }
 
   /** Enough to find twice the rate that is known; more would only fill the queues of the line. */
@@ -88,8 +111,10 @@ export class RateControl {
     this.#roundEnd = this.#delivered
     // A round in which the application had too little to say tells nothing of the line.
     if (applicationLimited) return
-    this.#rates.push(0)
-    if (this.#rates.length > ROUNDS) this.#rates.shift()
+    for (const values of [this.#rates, this.#bursts]) {
+      values.push(0)
+      if (values.length > ROUNDS) values.shift()
+    }
     if (!this.#starting) return
     if (this.rate > this.#growth * 1.25) {
       this.#growth = this.rate
@@ -119,7 +144,8 @@ export class RateControl {
     if (this.#starting || this.least === undefined) return this.#startWindow
     const product = this.rate * Math.max(this.least, LEAST_ROUND_TRIP)
     const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
-    return Math.min(MOST, Math.max(LEAST, gain * product + this.message))
+    const bursts = gain === GAIN ? Math.max(...this.#bursts) : 0
+    return Math.min(MOST, Math.max(LEAST, gain * product + bursts + this.message))
   }
 
   /** How long a message should be: about 10 ms of the rate, or half of that where others wait behind it. */
