@@ -11,6 +11,7 @@ import { cpus, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { python, which } from '../tools/provision.mjs'
 import { root } from '../tools/root.mjs'
+import { buildWithoutReplay } from './without-replay.mjs'
 
 const quick = process.argv.includes('--quick')
 const ROUNDS = quick ? 1 : argument('--rounds', 5)
@@ -99,11 +100,11 @@ net.createServer({ allowHalfOpen: true, noDelay: true }, (a) => {
 const cli = ['dist/cli/main.js']
 const env = { SLUICE_TOKEN: TOKEN }
 
-async function sluice(target, tls, flags = []) {
+async function sluice(target, tls, flags = [], program = cli) {
   const server = start(
     process.execPath,
     [
-      ...cli,
+      ...program,
       'serve',
       '--listen',
       '0',
@@ -117,7 +118,7 @@ async function sluice(target, tls, flags = []) {
   )
   const [, url] = await said(server, /serving on (\S+)/)
   const pin = tls ? ['--pin', (await said(server, /--pin (\S+)/))[1]] : []
-  const args = [...cli, 'connect', url, '-L', `0:127.0.0.1:${target}`, ...pin, ...flags]
+  const args = [...program, 'connect', url, '-L', `0:127.0.0.1:${target}`, ...pin, ...flags]
   const client = start(process.execPath, args, env)
   const [, port] = await said(client, /listening on \S+:(\d+) for/)
   return { port: Number(port), pids: [server.child.pid, client.child.pid] }
@@ -156,6 +157,9 @@ const WAYS = {
   sluice: (target) => sluice(target, false),
   'sluice, TLS': (target) => sluice(target, true),
 }
+
+/** Bulk only: the same build, which forgets what it has sent. Beside `sluice` it shows the price of replay. */
+const WITHOUT_REPLAY = 'sluice, no replay'
 
 /** ssh's own forward, to an sshd of ours; what it costs is mostly in children of both, so their CPU is not counted. */
 async function sshForward(target) {
@@ -374,6 +378,7 @@ const all = Object.keys(WAYS)
 try {
   const targets = await startTargets()
   const bulk = await waysTo(targets.iperf, all)
+  bulk[WITHOUT_REPLAY] = await sluice(targets.iperf, false, [], [buildWithoutReplay()])
   for (const [title, ...flags] of [
     ['bulk up', '-P', '1'],
     ['bulk down', '-R'],
@@ -414,9 +419,16 @@ const show = (value, relay) =>
 console.log(
   `Medians of ${ROUNDS} rounds, Node ${process.version}, ${cpus().length} cores; in brackets the ratio to the plain Node relay.\n`,
 )
-console.log(`| | ${all.join(' | ')} |\n| --- |${all.map(() => ' --- |').join('')}`)
+const columns = [...all, WITHOUT_REPLAY]
+console.log(`| | ${columns.join(' | ')} |\n| --- |${columns.map(() => ' --- |').join('')}`)
 for (const [metric, row] of Object.entries(table))
-  console.log(`| ${metric} | ${all.map((name) => show(row[name], row.relay)).join(' | ')} |`)
+  console.log(`| ${metric} | ${columns.map((name) => show(row[name], row.relay)).join(' | ')} |`)
+for (const [metric, row] of Object.entries(table)) {
+  if (row[WITHOUT_REPLAY] === undefined) continue
+  console.log(
+    `Price of replay, ${metric}: ${(row.sluice / row[WITHOUT_REPLAY]).toFixed(3)} of the same build without it`,
+  )
+}
 mkdirSync(join(root, 'artifacts'), { recursive: true })
 writeFileSync(
   join(root, 'artifacts', 'bench.json'),

@@ -17,6 +17,7 @@ const DEBIAN = {
   'mariadb-server': 'mariadbd',
   'nginx-light': 'nginx',
   haproxy: 'haproxy',
+  squid: 'squid',
   'openssh-server': 'sshd',
   'openssh-client': 'scp',
   curl: 'curl',

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander'
+import { checkCommand } from './commands/check.ts'
 import { completionsCommand } from './commands/completions.ts'
 import { configCommand } from './commands/config.ts'
 import { connectCommand } from './commands/connect.ts'
@@ -11,7 +12,7 @@ import { ExitCode, exitCodeOf } from './exit-codes.ts'
 import { Report } from './report.ts'
 import { VERSION } from './version.ts'
 
-const COMMANDS = [serveCommand, connectCommand, stdioCommand, statusCommand, completionsCommand]
+const COMMANDS = [serveCommand, connectCommand, stdioCommand, checkCommand, statusCommand, completionsCommand]
 
 /** Runs one command line; resolves with the exit code. */
 async function run(argv: string[]): Promise<number> {

@@ -1,9 +1,18 @@
 import { Option } from 'commander'
-import { parseClientToken, parseDuration, parseServerUrl, parseTemplate, type ServerUrl } from '../config/index.ts'
+import {
+  environmentProxy,
+  type ProxyUrl,
+  parseClientToken,
+  parseDuration,
+  parseProxyUrl,
+  parseServerUrl,
+  parseTemplate,
+  type ServerUrl,
+} from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import { type PlainTunnelOptions, parsePin } from '../node/index.ts'
 import { checkField } from '../websocket/index.ts'
-import { environmentToken, readSecret, readText } from './secrets.ts'
+import { environmentToken, readLogin, readSecret, readText } from './secrets.ts'
 
 /** Options that may be given several times. */
 const repeatable = new WeakSet<Option>()
@@ -64,6 +73,12 @@ export function clientOptions(): Option[] {
     TOKEN_FILE_MODE(),
     value('--ca <file>', 'trust the certificates in this PEM file instead of the system’s', 'SLUICE_CA'),
     value('--pin <pin>', 'trust this key and no other: sha256/BASE64, as the server prints it', 'SLUICE_PIN'),
+    value(
+      '--proxy <url>',
+      'http://, https:// or socks5:// proxy on the way to the server; none: not the environment’s either',
+      'SLUICE_PROXY',
+    ),
+    value('--proxy-auth-file <file>', 'USER:PASSWORD for that proxy, in a file', 'SLUICE_PROXY_AUTH_FILE'),
     lines('-H, --header <header>', 'send this header too: "Name: value" (repeatable)', 'SLUICE_HEADER'),
     value(
       '--url-template <path>',
@@ -91,6 +106,8 @@ export interface ClientFlags {
   tokenFileMode: string
   ca?: string
   pin?: string
+  proxy?: string
+  proxyAuthFile?: string
   header?: string[]
   urlTemplate?: string
   timeout: string
@@ -121,12 +138,33 @@ export function readClientFlags(urlText: string, flags: ClientFlags): PlainTunne
     token,
     ca: flags.ca === undefined ? undefined : readText(flags.ca, '--ca'),
     pin: flags.pin === undefined ? undefined : parsePin(flags.pin),
+    proxy: readProxy(url, flags),
     fields: (flags.header ?? []).map(parseHeader),
     template: flags.urlTemplate === undefined ? undefined : parseTemplate(flags.urlTemplate),
     timeout: parseDuration(flags.timeout, '--timeout'),
     halfCloseTimeout: parseDuration(flags.halfCloseTimeout, '--half-close-timeout'),
     maskAlways: flags.maskAlways ?? false,
   }
+}
+
+/** The proxy on the way out: what --proxy says, or what the environment does. */
+function readProxy(url: ServerUrl, flags: ClientFlags): ProxyUrl | undefined {
+  if (flags.proxy === 'none') return undefined
+  const found = flags.proxy === undefined ? environmentProxy(url, process.env) : { name: '--proxy', text: flags.proxy }
+  if (found === undefined) {
+    if (flags.proxyAuthFile === undefined) return undefined
+    throw new SluiceError('ERR_SLUICE_USAGE', '--proxy-auth-file is given, but there is no proxy', {
+      remedy: 'Give --proxy too, or set https_proxy.',
+    })
+  }
+  const proxy = parseProxyUrl(found.text, found.name)
+  if (flags.proxy !== undefined && proxy.credentials !== undefined) {
+    throw new SluiceError('ERR_SLUICE_USAGE', '--proxy: a password does not belong where others can read it', {
+      remedy: 'Put USER:PASSWORD into a file and give --proxy-auth-file FILE.',
+    })
+  }
+  if (flags.proxyAuthFile === undefined) return proxy
+  return { ...proxy, credentials: readLogin(flags.proxyAuthFile, '--proxy-auth-file', flags.tokenFileMode) }
 }
 
 function parseHeader(text: string): readonly [string, string] {

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
-import { checkToken } from '../config/index.ts'
+import { checkToken, type ProxyLogin, parseLogin } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
 
 /** A file's text, or a clear error. */
@@ -25,6 +25,13 @@ export function readSecret(file: string, flag: string, mode: string): string {
     )
   }
   return text
+}
+
+/** `USER:PASSWORD` in the first line of a secret file. */
+export function readLogin(file: string, flag: string, mode: string): ProxyLogin {
+  const login = parseLogin(readSecret(file, flag, mode).split(/\r?\n/)[0]!)
+  if (login !== undefined) return login
+  throw new SluiceError('ERR_SLUICE_CONFIG', `${flag}: the first line of ${file} is not USER:PASSWORD`)
 }
 
 /** The token of the environment, checked. */

@@ -23,6 +23,14 @@ export {
   plainTarget,
   type Target,
 } from './forward.ts'
+export {
+  environmentProxy,
+  formatProxyUrl,
+  type ProxyLogin,
+  type ProxyUrl,
+  parseLogin,
+  parseProxyUrl,
+} from './proxy-url.ts'
 export { canonicalName, type HostPattern, parseRule, type Rule } from './rule.ts'
 export { parseForwards, type SpecOption } from './spec.ts'
 export { checkToken, MIN_TOKEN, parseClientToken, parseTokenFile, type TokenEntry } from './token-file.ts'

@@ -16,6 +16,7 @@ export type SluiceErrorCode =
   | 'ERR_SLUICE_AUTH'
   | 'ERR_SLUICE_TLS'
   | 'ERR_SLUICE_UNREACHABLE'
+  | 'ERR_SLUICE_PROXY'
   | 'ERR_SLUICE_POLICY'
   | 'ERR_SLUICE_REFUSED'
   | 'ERR_SLUICE_HANDSHAKE'
@@ -36,12 +37,21 @@ export const CODES: Readonly<Record<SluiceErrorCode, CodeFacts>> = {
     exit: 3,
     meaning: 'What was asked for is readable but cannot be done safely or at all.',
   },
-  ERR_SLUICE_AUTH: { fault: 'local', exit: 4, meaning: 'The server did not accept the credentials (HTTP 401).' },
+  ERR_SLUICE_AUTH: {
+    fault: 'local',
+    exit: 4,
+    meaning: 'The server, or a proxy on the way to it, did not accept the credentials (HTTP 401, 407).',
+  },
   ERR_SLUICE_TLS: { fault: 'network', exit: 4, meaning: "The server's certificate could not be verified." },
   ERR_SLUICE_UNREACHABLE: {
     fault: 'network',
     exit: 5,
     meaning: 'The server, or the target behind it, cannot be reached.',
+  },
+  ERR_SLUICE_PROXY: {
+    fault: 'network',
+    exit: 5,
+    meaning: 'The proxy on the way out does not let the connection through, or breaks its protocol.',
   },
   ERR_SLUICE_POLICY: { fault: 'local', exit: 6, meaning: 'A rule does not allow it (HTTP 403, close code 1008).' },
   ERR_SLUICE_REFUSED: {

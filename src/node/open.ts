@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import type tls from 'node:tls'
-import type { HostPort, ServerUrl } from '../config/index.ts'
+import type { HostPort, ProxyUrl, ServerUrl } from '../config/index.ts'
 import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
 import {
   checkResponse,
@@ -13,6 +13,7 @@ import {
 } from '../websocket/index.ts'
 import type { ReadMode } from './adopt.ts'
 import { TCP_OPTIONS } from './dial.ts'
+import { connectThrough } from './outward.ts'
 import { SocketStream } from './socket.ts'
 import { checkPeer, type TlsTrust, tlsError, trustOptions } from './tls.ts'
 import { sha1Base64, WebSocketStream } from './websocket.ts'
@@ -22,6 +23,8 @@ export interface OpenOptions extends TlsTrust {
   readonly token?: string | undefined
   readonly fields?: HeaderFields
   readonly protocols?: readonly string[]
+  /** The proxy on the way out, if there is one. */
+  readonly proxy?: ProxyUrl | undefined
   /** For TCP, TLS and the answer together, in milliseconds. Default 10 s. */
   readonly timeout?: number
   readonly signal?: AbortSignal | undefined
@@ -92,9 +95,17 @@ interface Exchange {
 }
 
 /** Connects, sends a request, and reads the head of the answer. The stream is left paused. */
-function exchange(url: ServerUrl, request: string, options: OpenOptions): Promise<Exchange> {
+async function exchange(url: ServerUrl, request: string, options: OpenOptions): Promise<Exchange> {
+  const { proxy, timeout = OPEN_TIMEOUT } = options
+  if (proxy === undefined) return exchangeOn(connect(url, options), url, request, options)
+  const started = performance.now()
+  const socket = await connectThrough(proxy, { host: url.host, port: url.port }, { ...options, timeout })
+  const left = Math.max(1, timeout - (performance.now() - started))
+  return exchangeOn(over(socket, url, options), url, request, { ...options, timeout: left })
+}
+
+function exchangeOn(stream: SocketStream, url: ServerUrl, request: string, options: OpenOptions): Promise<Exchange> {
   return new Promise((resolve, reject) => {
-    const stream = connect(url, options)
     const parser = new ResponseHeadParser()
     let settled = false
     const finish = (act: () => void) => {
@@ -117,7 +128,7 @@ function exchange(url: ServerUrl, request: string, options: OpenOptions): Promis
     const limit = setTimeout(() => fail(timedOut(where, timeout, stream)), timeout)
     if (options.signal?.aborted) return abort()
     options.signal?.addEventListener('abort', abort)
-    stream.socket.once(url.secure ? 'secureConnect' : 'connect', () => {
+    const connected = () => {
       try {
         if (url.secure) checkPeer(stream.socket as tls.TLSSocket, options)
       } catch (error) {
@@ -143,19 +154,29 @@ function exchange(url: ServerUrl, request: string, options: OpenOptions): Promis
         closed: (error) => fail(unreachable(url, error ?? endedEarly(where, parser.empty))),
       })
       stream.write(Buffer.from(request, 'latin1'))
-    })
+    }
     stream.socket.once('error', onError)
+    if (!url.secure && !stream.socket.connecting) connected()
+    else stream.socket.once(url.secure ? 'secureConnect' : 'connect', connected)
   })
 }
 
 function connect(url: ServerUrl, options: OpenOptions): SocketStream {
   const to: HostPort = { host: url.host, port: url.port }
   if (!url.secure) return SocketStream.connect({ ...to, ...TCP_OPTIONS }, options.readMode)
+  return SocketStream.connectTls({ ...to, ...TCP_OPTIONS, ...tlsOptions(url, options) }, options.readMode)
+}
+
+/** The same over a connection that is there already. */
+function over(socket: net.Socket, url: ServerUrl, options: OpenOptions): SocketStream {
+  if (!url.secure) return SocketStream.from(socket, undefined, options.readMode)
+  // With `onread` Node 20 hands nothing of TLS over a socket of ours to the buffer.
+  return SocketStream.connectTls({ socket, ...tlsOptions(url, options) }, 'data')
+}
+
+function tlsOptions(url: ServerUrl, options: OpenOptions): tls.ConnectionOptions {
   const servername = net.isIP(url.host) === 0 ? { servername: url.host } : {}
-  return SocketStream.connectTls(
-    { ...to, ...TCP_OPTIONS, ...servername, ALPNProtocols: ['http/1.1'], ...trustOptions(options) },
-    options.readMode,
-  )
+  return { ...servername, ALPNProtocols: ['http/1.1'], ...trustOptions(options) }
 }
 
 function timedOut(where: string, timeout: number, stream: SocketStream): SluiceError {

@@ -134,7 +134,8 @@ export class SocketStream implements ByteStream {
     const shutting = this.#socket.writableEnded && !this.#socket.writableFinished
     // A unix socket has no address and no RST: resetAndDestroy() throws on it.
     const unix = this.#socket.localAddress === undefined
-    if (shutting || unix || this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB) this.#socket.destroy()
+    if (shutting || unix || this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB)
+      this.#socket.destroy()
     else this.#socket.resetAndDestroy()
   }
 

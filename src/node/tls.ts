@@ -52,8 +52,11 @@ export function trustOptions({ ca, pin }: TlsTrust): ConnectionOptions {
  * @throws SluiceError `ERR_SLUICE_TLS`
  */
 export function checkPeer(socket: TLSSocket, { pin }: TlsTrust): void {
-  if (pin === undefined) return
-  const certificate = socket.getPeerX509Certificate()
+  if (pin !== undefined) checkPin(socket.getPeerX509Certificate(), pin)
+}
+
+/** @throws SluiceError `ERR_SLUICE_TLS` */
+export function checkPin(certificate: X509Certificate | undefined, pin: string): void {
   const got = certificate === undefined ? 'none' : pinOf(certificate)
   if (got.length === pin.length && timingSafeEqual(Buffer.from(got), Buffer.from(pin))) return
   throw new SluiceError('ERR_SLUICE_TLS', `the server's key is not the pinned one: got ${got}, expected ${pin}`, {

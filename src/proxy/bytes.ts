@@ -49,6 +49,12 @@ export function fromLatin1(text: string): Uint8Array {
   return Uint8Array.from(text, (char) => char.charCodeAt(0) & 0xff)
 }
 
+export function utf8(text: string): Uint8Array {
+  return fromLatin1(
+    encodeURIComponent(text).replace(/%(..)/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
+  )
+}
+
 /** The 4 or 16 bytes of an address as text; IPv6 in full, which every parser reads. */
 export function addressText(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join('.')

@@ -1,4 +1,8 @@
-/** Proxy protocols on the server's side, sans-I/O: SOCKS5, SOCKS4a and HTTP, told apart by the first byte. */
+/**
+ * Proxy protocols, sans-I/O. On the server's side SOCKS5, SOCKS4a and HTTP, told apart by the first byte; on the client's, what
+ * a proxy on the way out is told.
+ */
+export { type Challenge, canDigest, type DigestTools, digestAnswer, parseChallenges } from './challenge.ts'
 export { ProxyHandshake } from './handshake.ts'
 export {
   MAX_HANDSHAKE,
@@ -8,3 +12,4 @@ export {
   type ProxyStep,
 } from './protocol.ts'
 export { parseSocksDatagram } from './socks5.ts'
+export { Socks5Client, type Socks5ClientStep, type Socks5Target } from './socks5-client.ts'

@@ -85,7 +85,10 @@ export class RateControl {
     if (this.rate === 0) return
     this.#burst = Math.max(0, this.#burst - this.rate * (now - this.#burstAt)) + bytes
     this.#burstAt = now
-    this.#bursts[this.#bursts.length - 1] = Math.max(this.#bursts.at(-1)!, Math.min(this.#burst, this.rate * LONGEST_BURST))
+    this.#bursts[this.#bursts.length - 1] = Math.max(
+      this.#bursts.at(-1)!,
+      Math.min(this.#burst, this.rate * LONGEST_BURST),
+    )
   }
 
   /** Enough to find twice the rate that is known; more would only fill the queues of the line. */

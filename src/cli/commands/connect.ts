@@ -17,7 +17,7 @@ import type { Finish } from '../exit-codes.ts'
 import { type Forwards, plainPair, startForwards, startPlain } from '../forwards.ts'
 import { type ClientFlags, CONFIG, clientOptions, list, readClientFlags, value } from '../options.ts'
 import type { Report } from '../report.ts'
-import { readSecret } from '../secrets.ts'
+import { readLogin } from '../secrets.ts'
 import { clientState } from '../state.ts'
 import { pathsFile, StatusSocket } from '../status-socket.ts'
 import { formatBytes } from '../units.ts'
@@ -131,15 +131,8 @@ function readFlags(urlText: string, flags: ConnectFlags, report: Report): Connec
   const credentials =
     flags.dynamicAuthFile === undefined
       ? undefined
-      : parseCredentials(readSecret(flags.dynamicAuthFile, '--dynamic-auth-file', flags.tokenFileMode))
+      : readLogin(flags.dynamicAuthFile, '--dynamic-auth-file', flags.tokenFileMode)
   return { options, forwards, report, stop: onSignals(), retry: flags.retry, carriers, credentials }
-}
-
-function parseCredentials(text: string): ProxyCredentials {
-  const line = text.split(/\r?\n/)[0]!
-  const colon = line.indexOf(':')
-  if (colon > 0 && colon < line.length - 1) return { user: line.slice(0, colon), password: line.slice(colon + 1) }
-  throw new SluiceError('ERR_SLUICE_CONFIG', '--dynamic-auth-file: the first line is not USER:PASSWORD')
 }
 
 async function runPlain(connecting: Connecting): Promise<number> {

@@ -1,0 +1,105 @@
+import { formatHostPort, type HostPort, parseHost, parsePort, usage } from './address.ts'
+
+/** A proxy on the way to the server. */
+export interface ProxyUrl extends HostPort {
+  readonly kind: 'http' | 'socks5'
+  /** Whether the proxy itself is reached over TLS. */
+  readonly secure: boolean
+  readonly credentials: ProxyLogin | undefined
+}
+
+export interface ProxyLogin {
+  readonly user: string
+  readonly password: string
+}
+
+const SCHEMES: Readonly<Record<string, Pick<ProxyUrl, 'kind' | 'secure' | 'port'>>> = {
+  http: { kind: 'http', secure: false, port: 80 },
+  https: { kind: 'http', secure: true, port: 443 },
+  socks5: { kind: 'socks5', secure: false, port: 1080 },
+  socks5h: { kind: 'socks5', secure: false, port: 1080 },
+}
+
+/**
+ * Reads `http://`, `https://`, `socks5://`, `socks5h://` or a bare `host[:port]`, which means `http`. Names of servers are always
+ * resolved by the proxy.
+ *
+ * @param what names it in errors, which never show the text: a password may stand in it
+ * @throws SluiceError `ERR_SLUICE_USAGE`
+ */
+export function parseProxyUrl(text: string, what: string): ProxyUrl {
+  const match = /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?(?:([^@/]*)@)?([^@/]+)\/?$/.exec(text)
+  if (match === null)
+    throw usage(`${what} is not a proxy`, 'Write it like http://proxy.example:3128 or socks5://proxy.example.')
+  const [, scheme = 'http', login, authority = ''] = match
+  const known = SCHEMES[scheme.toLowerCase()]
+  if (known === undefined)
+    throw usage(`${what}: scheme "${scheme}" is not known`, 'Use http://, https:// or socks5://.')
+  const place = /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(authority)
+  if (place === null || place[1] === '') throw usage(`${what}: there is no host in it`)
+  return {
+    ...known,
+    host: parseHost(place[1]!, what),
+    port: place[2] === undefined ? known.port : parsePort(place[2], what),
+    credentials: login === undefined ? undefined : parseUrlLogin(login, what),
+  }
+}
+
+function parseUrlLogin(text: string, what: string): ProxyLogin {
+  const colon = text.indexOf(':')
+  try {
+    return {
+      user: decodeURIComponent(colon < 0 ? text : text.slice(0, colon)),
+      password: colon < 0 ? '' : decodeURIComponent(text.slice(colon + 1)),
+    }
+  } catch {
+    throw usage(`${what}: the user and password are not percent-encoded`)
+  }
+}
+
+/** `USER:PASSWORD`, as it stands in a file; undefined if it is not that. */
+export function parseLogin(text: string): ProxyLogin | undefined {
+  const colon = text.indexOf(':')
+  if (colon <= 0 || colon === text.length - 1) return undefined
+  return { user: text.slice(0, colon), password: text.slice(colon + 1) }
+}
+
+/** The proxy without its password. */
+export function formatProxyUrl(proxy: ProxyUrl): string {
+  return `${proxy.kind === 'socks5' ? 'socks5' : proxy.secure ? 'https' : 'http'}://${formatHostPort(proxy)}`
+}
+
+const LOOPBACK = /^(?:localhost|.*\.localhost|127\..*|::1)$/i
+
+/**
+ * The proxy that the environment asks for, as other programs read it: `https_proxy` or `http_proxy` by the server's scheme, then
+ * `all_proxy`, in lower or upper case, unless `no_proxy` names the server. Loopback is never asked for through a proxy.
+ *
+ * @returns the variable's name and text; undefined if there is none
+ */
+export function environmentProxy(
+  server: HostPort & { readonly secure: boolean },
+  environment: Readonly<Record<string, string | undefined>>,
+): { readonly name: string; readonly text: string } | undefined {
+  const find = (...names: string[]) => {
+    for (const name of names.flatMap((one) => [one, one.toUpperCase()])) {
+      const text = environment[name]
+      if (text !== undefined && text !== '') return { name, text }
+    }
+    return undefined
+  }
+  if (LOOPBACK.test(server.host) || excluded(server, find('no_proxy')?.text ?? '')) return undefined
+  return find(server.secure ? 'https_proxy' : 'http_proxy', 'all_proxy')
+}
+
+/** Whether `no_proxy` names a server: `*`, a name with all below it, or an address; each with a port or without. */
+function excluded({ host, port }: HostPort, list: string): boolean {
+  const name = host.toLowerCase().replace(/\.$/, '')
+  return list.split(/[\s,]+/).some((entry) => {
+    if (entry === '*') return true
+    const match = /^\*?\.?(\[[^\]]+\]|[^:]+|[0-9A-Fa-f:]+)(?::(\d+))?$/.exec(entry.toLowerCase())
+    if (match === null || (match[2] !== undefined && Number(match[2]) !== port)) return false
+    const suffix = match[1]!.replace(/^\[|\]$/g, '')
+    return name === suffix || name.endsWith(`.${suffix}`)
+  })
+}
