@@ -16,7 +16,7 @@ export const MAY = {
   proxy: ['errors'],
   config: ['errors'],
   node: ['errors', 'wire', 'session', 'link', 'carriers', 'client', 'websocket', 'proxy', 'config', 'node:'],
-  server: ['errors', 'wire', 'session', 'link', 'websocket', 'config', 'node', 'node:', 'selfsigned'],
+  server: ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config', 'node', 'node:', 'selfsigned'],
   cli: [
     'errors',
     'wire',

@@ -84,6 +84,7 @@ const COMMANDS = {
     node(join(root, 'tools', 'check-layers.mjs'))
     node(join(root, 'tools', 'gen-registry.mjs'), '--check')
     node(join(root, 'tools', 'gen-vectors.mjs'), '--check')
+    node(join(root, 'tools', 'gen-reference.mjs'), '--check')
   },
   'pack:check': () => (build(), node(join(root, 'tools', 'check-package.mjs'))),
   fuzz: () => (build(), node(join(root, 'dist', 'test', 'fuzz', 'fuzz.js'), ...rest)),

@@ -65,6 +65,11 @@ export const CONFIG: () => Option = () =>
   value('--config <file>', 'a file in YAML or JSON that says what flags do not', 'SLUICE_CONFIG')
 export const QUIET: () => Option = () => new Option('-q, --quiet', 'say only what goes wrong')
 export const VERBOSE: () => Option = () => new Option('-v, --verbose', 'say more')
+export const LOG_FORMAT: () => Option = () =>
+  new Option('--log-format <format>', 'text for people, or a JSON object in each line')
+    .choices(['text', 'json'])
+    .default('text')
+    .env('SLUICE_LOG_FORMAT')
 
 /** The options by which a client reaches a server. */
 export function clientOptions(): Option[] {
@@ -97,6 +102,7 @@ export function clientOptions(): Option[] {
     new Option('--plain', 'one WebSocket for each TCP connection, and no session').env('SLUICE_PLAIN'),
     QUIET(),
     VERBOSE(),
+    LOG_FORMAT(),
   ]
 }
 
@@ -117,6 +123,7 @@ export interface ClientFlags {
   plain?: boolean
   quiet?: boolean
   verbose?: boolean
+  logFormat?: string
 }
 
 /** Reads the flags, all of them before anything is done. */

@@ -3,35 +3,46 @@ import { messageOf, SluiceError } from '../errors/index.ts'
 /** How much is said. */
 export type Level = 'quiet' | 'normal' | 'verbose'
 
-/** What a command says to people, on standard error. Standard output is for data. */
+/** Lines for people, or a JSON object in each line: `time`, `level`, `message`, and of errors `code` and `remedy`. */
+export type LogFormat = 'text' | 'json'
+
+/** What a command says, on standard error. Standard output is for data. */
 export class Report {
   readonly #level: Level
+  readonly #format: LogFormat
   readonly #write: (text: string) => void
 
-  constructor(level: Level, write: (text: string) => void = (text) => void process.stderr.write(text)) {
+  constructor(
+    level: Level,
+    format: LogFormat = 'text',
+    write: (text: string) => void = (text) => void process.stderr.write(text),
+  ) {
     this.#level = level
+    this.#format = format
     this.#write = write
   }
 
   /** What the user waits for. */
   say(text: string): void {
-    if (this.#level !== 'quiet') this.#line(text)
+    if (this.#level !== 'quiet') this.#line('info', text)
   }
 
   /** What only a curious user wants. */
   detail(text: string): void {
-    if (this.#level === 'verbose') this.#line(text)
+    if (this.#level === 'verbose') this.#line('debug', text)
   }
 
   /** What went wrong, with the remedy; said however quiet. */
   problem(error: unknown): void {
-    this.#line(messageOf(error))
-    if (!(error instanceof SluiceError) || error.remedy === undefined) return
-    for (const line of error.remedy.split('\n')) this.#line(`  ${line}`)
+    const facts = error instanceof SluiceError ? { code: error.code, remedy: error.remedy } : {}
+    this.#line('error', messageOf(error), facts)
+    if (this.#format === 'json') return
+    for (const line of facts.remedy?.split('\n') ?? []) this.#line('error', `  ${line}`)
   }
 
-  #line(text: string): void {
-    this.#write(`sluice: ${escapeControl(text)}\n`)
+  #line(level: string, message: string, facts: { code?: string; remedy?: string | undefined } = {}): void {
+    if (this.#format === 'text') return this.#write(`sluice: ${escapeControl(message)}\n`)
+    this.#write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...facts })}\n`)
   }
 }
 

@@ -1,9 +1,16 @@
 import { ExitCode } from './exit-codes.ts'
 import { Report } from './report.ts'
 
-/** The report that `-q` and `-v` ask for. */
-export function reportFor(flags: { quiet?: boolean; verbose?: boolean }): Report {
-  return new Report(flags.quiet ? 'quiet' : flags.verbose ? 'verbose' : 'normal')
+/** The flags that say how much is said, and how. */
+export interface ReportFlags {
+  quiet?: boolean
+  verbose?: boolean
+  logFormat?: string
+}
+
+/** The report that `-q`, `-v` and `--log-format` ask for. */
+export function reportFor({ quiet, verbose, logFormat }: ReportFlags): Report {
+  return new Report(quiet ? 'quiet' : verbose ? 'verbose' : 'normal', logFormat === 'json' ? 'json' : 'text')
 }
 
 /** The signals that end a command. */

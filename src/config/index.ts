@@ -33,5 +33,13 @@ export {
 } from './proxy-url.ts'
 export { canonicalName, type HostPattern, parseRule, type Rule } from './rule.ts'
 export { parseForwards, type SpecOption } from './spec.ts'
-export { checkToken, MIN_TOKEN, parseClientToken, parseTokenFile, type TokenEntry } from './token-file.ts'
+export {
+  checkToken,
+  formatTokenLine,
+  MIN_TOKEN,
+  parseClientToken,
+  parseTokenFile,
+  type TokenEntry,
+  withoutToken,
+} from './token-file.ts'
 export { formatServerUrl, parseServerUrl, parseTemplate, type ServerUrl, targetPath } from './url.ts'

@@ -5,6 +5,8 @@ export interface TokenEntry {
   readonly name: string
   readonly token?: string
   readonly sha256?: string
+  /** From when on it is worth nothing: a time of ISO 8601, in UTC; undefined for never. */
+  readonly expires?: string
 }
 
 /** RFC 6750 §2.1. In a subprotocol, where browsers put it, `/` and `=` are not allowed. */
@@ -42,27 +44,55 @@ export function checkToken(token: string, what: string): string {
 }
 
 /**
- * A server's token file: one `name:token` or `name:sha256-HEX` a line, `#` comments.
+ * A server's token file: one `name:token` or `name:sha256-HEX` a line, `#` comments; ` expires=2027-01-31` (the end of that day) or
+ * ` expires=2027-01-31T12:00:00Z` may follow.
  *
+ * @param least 0 where a file in which nobody stands means that nobody may come in
  * @throws SluiceError `ERR_SLUICE_USAGE`
  */
-export function parseTokenFile(text: string, file: string): TokenEntry[] {
+export function parseTokenFile(text: string, file: string, least: 0 | 1 = 1): TokenEntry[] {
   const entries = lines(text).map(({ line, number }): TokenEntry => {
     const what = `${file}, line ${number}`
     const colon = line.indexOf(':')
     const name = line.slice(0, colon)
-    const value = line.slice(colon + 1).trim()
+    const [value = '', ...more] = line
+      .slice(colon + 1)
+      .trim()
+      .split(/\s+/)
     if (colon < 1 || !NAME.test(name)) throw usage(`${what} is not name:token or name:sha256-HEX`)
-    if (!value.startsWith('sha256-')) return { name, token: checkToken(value, what) }
+    const expiry = parseExpiry(more, what)
+    if (!value.startsWith('sha256-')) return { name, token: checkToken(value, what), ...expiry }
     const sha256 = value.slice('sha256-'.length).toLowerCase()
     if (!/^[0-9a-f]{64}$/.test(sha256)) throw usage(`${what}: sha256- must be followed by 64 hexadecimal digits`)
-    return { name, sha256 }
+    return { name, sha256, ...expiry }
   })
-  if (entries.length === 0)
+  if (entries.length < least)
     throw usage(`${file} has no token in it`, 'Write one line: name:token. Make a token with: openssl rand -hex 24')
   const twice = entries.find((entry, index) => entries.findIndex(({ name }) => name === entry.name) !== index)
   if (twice !== undefined) throw usage(`${file}: the name "${twice.name}" stands there twice`)
   return entries
+}
+
+const EXPIRES = /^expires=(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(T(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?Z)?$/
+
+function parseExpiry(words: readonly string[], what: string): Pick<TokenEntry, 'expires'> {
+  if (words.length === 0) return {}
+  const match = EXPIRES.exec(words.join(' '))
+  if (match === null)
+    throw usage(`${what}: what follows the token is not expires=2027-01-31 or expires=2027-01-31T12:00:00Z`)
+  return { expires: `${match[1]}${match[2] ?? 'T23:59:59.999Z'}` }
+}
+
+/** The line for a token file that lets a token in without showing it. */
+export function formatTokenLine(entry: { name: string; sha256: string; expires?: string | undefined }): string {
+  return `${entry.name}:sha256-${entry.sha256}${entry.expires === undefined ? '' : ` expires=${entry.expires}`}`
+}
+
+/** A token file without the line of this name; undefined if it has none. */
+export function withoutToken(text: string, name: string): string | undefined {
+  const all = text.split(/(?<=\n)/)
+  const rest = all.filter((line) => !line.trimStart().startsWith(`${name}:`))
+  return rest.length === all.length ? undefined : rest.join('')
 }
 
 /**
@@ -73,7 +103,7 @@ export function parseTokenFile(text: string, file: string): TokenEntry[] {
 export function parseClientToken(text: string, file: string): string {
   const first = lines(text)[0]
   if (first === undefined) throw usage(`${file} is empty: its first line must be the token`)
-  const token = first.line.replace(/^[A-Za-z0-9_.@-]{1,64}:/, '')
+  const token = first.line.replace(/^[A-Za-z0-9_.@-]{1,64}:/, '').replace(/\s+expires=\S+$/, '')
   if (token.startsWith('sha256-')) throw usage(`${file} has only the hash of a token: a client needs the token itself`)
   return checkToken(token, `${file}, line ${first.number}`)
 }

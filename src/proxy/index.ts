@@ -11,5 +11,12 @@ export {
   type ProxyRequest,
   type ProxyStep,
 } from './protocol.ts'
+export {
+  formatProxyHeader,
+  type ProxiedAddress,
+  type ProxiedAddresses,
+  type ProxyHeader,
+  ProxyHeaderParser,
+} from './proxy-protocol.ts'
 export { parseSocksDatagram } from './socks5.ts'
 export { Socks5Client, type Socks5ClientStep, type Socks5Target } from './socks5-client.ts'

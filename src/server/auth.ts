@@ -10,6 +10,8 @@ export interface Principal {
 /** Decides who is asking; undefined is a refusal. Called once for each request, before its target is looked at. */
 export interface Auth {
   authenticate(fields: HeaderFields): Principal | undefined
+  /** Whether somebody who was let in earlier still would be. Without it, whoever is in stays. */
+  still?(principal: Principal): boolean
 }
 
 /** The subprotocol by which browsers, which cannot set headers, present a token. It is never echoed. */
@@ -26,25 +28,61 @@ function presentedToken(fields: HeaderFields): string | undefined {
 
 const sha256 = (text: string): Buffer => createHash('sha256').update(text).digest()
 
+interface Known {
+  readonly name: string
+  readonly hash: Buffer
+  readonly expires: number
+}
+
 /** Bearer tokens, kept as hashes and compared in constant time, all of them on every try. */
 export class TokenAuth implements Auth {
-  readonly #entries: readonly { readonly name: string; readonly hash: Buffer }[]
+  #entries: readonly Known[] = []
+  /** By which token each one came in. */
+  readonly #used = new WeakMap<Principal, Buffer>()
+  readonly #now: () => number
 
-  constructor(entries: readonly TokenEntry[]) {
-    this.#entries = entries.map(({ name, token, sha256: hex }) => ({
+  /** @param now the time in milliseconds since 1970, for tokens that expire */
+  constructor(entries: readonly TokenEntry[], now: () => number = Date.now) {
+    this.#now = now
+    this.replace(entries)
+  }
+
+  /** From now on these are the tokens, and no others. */
+  replace(entries: readonly TokenEntry[]): void {
+    this.#entries = entries.map(({ name, token, sha256: hex, expires }) => ({
       name,
       hash: hex === undefined ? sha256(token ?? '') : Buffer.from(hex, 'hex'),
+      expires: expires === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires),
     }))
+  }
+
+  /** Whether some token is good for a time only. */
+  get expiring(): boolean {
+    return this.#entries.some(({ expires }) => expires !== Number.POSITIVE_INFINITY)
   }
 
   authenticate(fields: HeaderFields): Principal | undefined {
     const token = presentedToken(fields)
     const hash = sha256(token ?? '')
-    let found: Principal | undefined
+    const found = this.#find(hash)
+    if (token === undefined || found === undefined) return undefined
+    const principal = { name: found.name }
+    this.#used.set(principal, hash)
+    return principal
+  }
+
+  still(principal: Principal): boolean {
+    const hash = this.#used.get(principal)
+    return hash !== undefined && this.#find(hash)?.name === principal.name
+  }
+
+  #find(hash: Buffer): Known | undefined {
+    let found: Known | undefined
+    const now = this.#now()
     for (const entry of this.#entries) {
-      if (timingSafeEqual(entry.hash, hash)) found = { name: entry.name }
+      if (timingSafeEqual(entry.hash, hash) && now < entry.expires) found = entry
     }
-    return token === undefined ? undefined : found
+    return found
   }
 }
 

@@ -1,7 +1,8 @@
-import type { HostPort } from '../config/index.ts'
+import { formatHostPort, type HostPort } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import { dial, type ReadMode, SocketStream } from '../node/index.ts'
 import type { Policy, Protocol } from './policy/policy.ts'
+import { headerFor } from './proxied.ts'
 import type { Resolver } from './resolve.ts'
 
 /** A target that a request or a stream asks for. */
@@ -18,6 +19,8 @@ export interface DiallerOptions {
   readonly timeout: number
   readonly signal: AbortSignal
   readonly readMode?: ReadMode
+  /** Targets (`HOST:PORT`) that are told their client's address first, by which version of the PROXY protocol. */
+  readonly tellClient?: ReadonlyMap<string, 1 | 2>
 }
 
 /** Resolves once, checks every address, dials only what was checked: the one way from a request to a target. */
@@ -28,11 +31,18 @@ export class Dialler {
     this.#options = options
   }
 
-  /** @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_TIMEOUT`; the system's error where the target cannot be reached */
-  async dial(asked: Asked): Promise<SocketStream> {
-    const { timeout, signal, readMode } = this.#options
+  /**
+   * @param client who asked, for targets that want to know
+   * @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_TIMEOUT`; the system's error where the target cannot be reached
+   */
+  async dial(asked: Asked, client: HostPort): Promise<SocketStream> {
+    const { timeout, signal, readMode, tellClient } = this.#options
     const allowed = await this.addresses(asked, 'tcp')
-    return dial(allowed, asked.target.port, { timeout, signal, ...(readMode === undefined ? {} : { readMode }) })
+    const options = { timeout, signal, ...(readMode === undefined ? {} : { readMode }) }
+    const stream = await dial(allowed, asked.target.port, options)
+    const version = tellClient?.get(formatHostPort(asked.target))
+    if (version !== undefined) stream.write(headerFor(version, client, stream.socket))
+    return stream
   }
 
   /**

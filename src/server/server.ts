@@ -1,18 +1,23 @@
 import http from 'node:http'
 import https from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
+import { createSecureContext } from 'node:tls'
 import type { HostPort } from '../config/index.ts'
-import { SluiceError } from '../errors/index.ts'
+import { messageOf, SluiceError } from '../errors/index.ts'
 import { bindError } from '../node/index.ts'
 import { NoAuth } from './auth.ts'
+import { DEFAULT_LIMITS } from './limits.ts'
+import { ProxiedClients } from './proxied.ts'
 import { plainText, respondRaw } from './respond.ts'
 import { Tunnel, type TunnelOptions } from './tunnel.ts'
 
 export interface ServerOptions extends TunnelOptions {
   readonly listen: HostPort
-  /** Certificate and key in PEM; without them the server speaks plain HTTP. */
   /** Share the port with other processes that ask for it too (SO_REUSEPORT; Node 22.12 or newer). Default false. */
   readonly reusePort?: boolean
+  /** Addresses and networks of proxies that say by the PROXY protocol whose each connection is. */
+  readonly proxiesFrom?: readonly string[]
+  /** Certificate and key in PEM; without them the server speaks plain HTTP. */
   readonly tls?: { readonly cert: string; readonly key: string } | undefined
 }
 
@@ -52,8 +57,11 @@ export class Server {
         remedy: 'Use Node 22.12 or newer for --reuse-port, or a balancer in front.',
       })
     }
-    this.tunnel = new Tunnel({ checkHost: loopback, ...options })
-    const { headerBytes, handshakeTimeout, sockets } = this.tunnel.limits
+    const { handshakeTimeout } = { ...DEFAULT_LIMITS, ...options.limits }
+    const proxied = new ProxiedClients(options.proxiesFrom ?? [], handshakeTimeout)
+    const clientOf = (socket: Socket) => proxied.clientOf(socket)
+    this.tunnel = new Tunnel({ checkHost: loopback, clientOf, ...options })
+    const { headerBytes, sockets } = this.tunnel.limits
     const common = {
       maxHeaderSize: headerBytes,
       headersTimeout: handshakeTimeout,
@@ -63,6 +71,7 @@ export class Server {
       keepAlive: true,
     }
     this.#http = options.tls ? secureServer({ ...common, ...options.tls, handshakeTimeout }) : http.createServer(common)
+    if (options.proxiesFrom !== undefined) proxied.guard(this.#http)
     this.#http.maxConnections = sockets
     this.#http.on('request', (request, response) => {
       if (this.tunnel.handleRequest(request, response)) return
@@ -92,6 +101,21 @@ export class Server {
     })
   }
 
+  /**
+   * New connections get this certificate; those that run keep theirs.
+   *
+   * @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be used; then the old one stays
+   */
+  renewCertificate(tls: { readonly cert: string; readonly key: string }): void {
+    if (!(this.#http instanceof https.Server)) throw new SluiceError('ERR_SLUICE_MISUSE', 'this server has no TLS')
+    try {
+      createSecureContext(tls)
+    } catch (cause) {
+      throw badCertificate(cause)
+    }
+    this.#http.setSecureContext({ ...tls, minVersion: 'TLSv1.2' })
+  }
+
   /** Stops accepting, finishes what runs within `grace` milliseconds, then ends it. */
   async close(grace = 30_000): Promise<void> {
     const close = () => new Promise<void>((resolve) => this.#http.close(() => resolve()))
@@ -114,13 +138,13 @@ function secureServer(options: https.ServerOptions): https.Server {
   try {
     return https.createServer({ ...options, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] })
   } catch (cause) {
-    throw new SluiceError(
-      'ERR_SLUICE_CONFIG',
-      `the certificate or its key cannot be used: ${(cause as Error).message}`,
-      {
-        cause,
-        remedy: 'Both must be PEM, and the key must be that of the certificate.',
-      },
-    )
+    throw badCertificate(cause)
   }
+}
+
+function badCertificate(cause: unknown): SluiceError {
+  return new SluiceError('ERR_SLUICE_CONFIG', `the certificate or its key cannot be used: ${messageOf(cause)}`, {
+    cause,
+    remedy: 'Both must be PEM, and the key must be that of the certificate.',
+  })
 }

@@ -16,6 +16,7 @@ import { relayUdp } from './udp-relay.ts'
 export interface Owner {
   readonly principal: Principal
   readonly from: string
+  readonly client: HostPort
 }
 
 /** One session, for people and metrics. */
@@ -135,7 +136,9 @@ export class SessionService {
   async #splice({ principal: owner, pump }: ServerSession<Owner>, stream: Stream): Promise<void> {
     const { dialler, events } = this.#options
     const { target } = stream
-    const tcp = await (target.kind === 'UNIX' ? dialler.dialPath(target.path) : dialler.dial(this.#ask(target)))
+    const tcp = await (target.kind === 'UNIX'
+      ? dialler.dialPath(target.path)
+      : dialler.dial(this.#ask(target), owner.client))
     if (stream.sendState !== 'open') {
       tcp.reset()
       throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the target was dialled')
@@ -210,6 +213,16 @@ export class SessionService {
       session.goaway()
       pump.flush()
     }
+  }
+
+  /** Ends the sessions of those who are not let in any more; returns how many. */
+  revoke(still: (principal: Principal) => boolean): number {
+    const revoked = this.#link.sessions.filter(({ principal }) => !still(principal.principal))
+    for (const { session, pump } of revoked) {
+      session.close(CloseReason.POLICY, 'the credentials are not valid any more', performance.now())
+      pump.flush()
+    }
+    return revoked.length
   }
 
   /** Ends every session. */

@@ -14,7 +14,7 @@ import {
   WebSocketStream,
 } from '../node/index.ts'
 import { CloseCode, formatAccept } from '../websocket/index.ts'
-import type { Auth } from './auth.ts'
+import type { Auth, Principal } from './auth.ts'
 import { Dialler } from './dialler.ts'
 import {
   type Admitted,
@@ -94,6 +94,10 @@ export interface TunnelOptions {
    */
   readonly elsewhereFor?: number
   readonly resolver?: Resolver
+  /** Targets (`HOST:PORT`) that are told their client's address first, by which version of the PROXY protocol. */
+  readonly tellClient?: ReadonlyMap<string, 1 | 2>
+  /** Whose a connection is, where a proxy in front has said so. Default: its other end's. */
+  readonly clientOf?: (socket: Socket) => HostPort
   readonly onEvent?: (event: TunnelEvent) => void
   readonly readMode?: ReadMode
   readonly version?: string
@@ -116,7 +120,7 @@ export class Tunnel {
   readonly #heartbeat: Heartbeat
   readonly #dialler: Dialler
   readonly #service: SessionService
-  readonly #live = new Set<Pick<Live, 'ws' | 'shutDown'>>()
+  readonly #live = new Map<Pick<Live, 'ws' | 'shutDown'>, Principal>()
   readonly #aborted = new AbortController()
   #draining = false
   #idle: (() => void) | undefined
@@ -146,6 +150,7 @@ export class Tunnel {
       resolve: options.resolver ?? systemResolver,
       timeout: this.limits.dialTimeout,
       signal: this.#aborted.signal,
+      ...(options.tellClient === undefined ? {} : { tellClient: options.tellClient }),
       ...(options.readMode === undefined ? {} : { readMode: options.readMode }),
     })
     this.#service = new SessionService({
@@ -212,7 +217,7 @@ export class Tunnel {
       this.#refused(request, verdict)
       respondRaw(socket, plainText(verdict.status, verdict.message, verdict.fields))
     } else {
-      this.#admit(verdict, socket as Socket, head, peerOf(request))
+      this.#admit(verdict, socket as Socket, head, this.#clientOf(request))
     }
     return true
   }
@@ -230,6 +235,24 @@ export class Tunnel {
     return true
   }
 
+  /**
+   * Asks again who may be in (`Auth.still`), and ends at once what belongs to the others: call it when credentials have changed.
+   *
+   * @returns how many sessions and WebSockets of others were ended
+   */
+  recheck(): number {
+    const { auth } = this.#options
+    const still = (principal: Principal) => auth.still?.(principal) ?? true
+    let ended = this.#service.revoke(still)
+    for (const [live, principal] of this.#live) {
+      if (still(principal)) continue
+      live.ws.close(CloseCode.policy, 'POLICY')
+      live.shutDown()
+      ended++
+    }
+    return ended
+  }
+
   /** Refuses what is new, waits for what runs, and ends with close code 1001 what is left after `grace` milliseconds. */
   async drain(grace: number): Promise<void> {
     this.#draining = true
@@ -240,9 +263,9 @@ export class Tunnel {
       })
       if (!(await within(idle, grace))) {
         this.#aborted.abort(new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down'))
-        for (const live of this.#live) live.shutDown()
+        for (const live of this.#live.keys()) live.shutDown()
         this.#service.end('the server is shutting down')
-        if (!(await within(idle, 2_000))) for (const live of this.#live) live.ws.destroy()
+        if (!(await within(idle, 2_000))) for (const live of this.#live.keys()) live.ws.destroy()
       }
     }
     this.#service.end('the server is shutting down')
@@ -255,7 +278,7 @@ export class Tunnel {
     // Sessions that live on here may come back while the server drains.
     const joins = 'kind' in verdict && verdict.kind === 'session' && verdict.route !== undefined
     if (this.#draining && !joins) return refusal(503, 'the server is shutting down', retry)
-    if (!this.#rate.take(request.socket.remoteAddress ?? '', performance.now())) {
+    if (!this.#rate.take(this.#clientOf(request).host, performance.now())) {
       return refusal(429, 'too many handshakes from this address', retry)
     }
     if ('status' in verdict || this.#live.size < this.limits.connections) return verdict
@@ -290,25 +313,34 @@ export class Tunnel {
   }
 
   #refused(request: IncomingMessage, { status, message }: HttpRefusal): void {
-    this.#options.onEvent?.({ type: 'refused', from: peerOf(request), status, message })
+    this.#options.onEvent?.({ type: 'refused', from: textOf(this.#clientOf(request)), status, message })
   }
 
-  #admit(admitted: Admitted, socket: Socket, head: Buffer, from: string): void {
-    if (admitted.kind === 'wisp') return this.#wisp(admitted, socket, head, from)
-    if (admitted.kind === 'plain') return void this.#carry(admitted, this.#accept(admitted, socket, head), from)
+  #clientOf({ socket }: IncomingMessage): HostPort {
+    return this.#options.clientOf?.(socket) ?? { host: socket.remoteAddress ?? 'unix', port: socket.remotePort ?? 0 }
+  }
+
+  #admit(admitted: Admitted, socket: Socket, head: Buffer, client: HostPort): void {
+    if (admitted.kind === 'wisp') return this.#wisp(admitted, socket, head, client)
+    if (admitted.kind === 'plain') return void this.#carry(admitted, this.#accept(admitted, socket, head), client)
     const ws = this.#accept(admitted, socket, head, PARAMETERS.max_message)
-    this.#service.accept(new WebSocketCarrier(ws), { principal: admitted.principal, from }, admitted.route)
+    this.#service.accept(
+      new WebSocketCarrier(ws),
+      { principal: admitted.principal, from: textOf(client), client },
+      admitted.route,
+    )
     // The 101 and HELLO leave together.
     ws.stream.uncork()
   }
 
-  #wisp(admitted: AdmittedWisp, socket: Socket, head: Buffer, from: string): void {
+  #wisp(admitted: AdmittedWisp, socket: Socket, head: Buffer, client: HostPort): void {
     const ws = this.#accept(admitted, socket, head, MAX_WISP_MESSAGE)
-    const about = (target: string) => ({ from, principal: admitted.principal.name, target })
+    const about = (target: string) => ({ from: textOf(client), principal: admitted.principal.name, target })
     const emit = (event: TunnelEvent) => this.#options.onEvent?.(event)
     const one = new WispConnection(ws, {
       policy: this.#gate.policy,
       dialler: this.#dialler,
+      client,
       streams: this.limits.streams,
       udpIdle: this.limits.udpIdle,
       events: {
@@ -324,7 +356,7 @@ export class Tunnel {
       },
     })
     const live = { ws, shutDown: () => one.shutDown(CloseCode.goingAway, 'server is shutting down') }
-    this.#live.add(live)
+    this.#live.set(live, admitted.principal)
     this.#heartbeat.watch(ws)
     one.start()
   }
@@ -341,13 +373,13 @@ export class Tunnel {
     return new WebSocketStream(stream, { role: 'server', ...(maxMessage === undefined ? {} : { maxMessage }) })
   }
 
-  async #carry(admitted: AdmittedPlain, ws: WebSocketStream, from: string): Promise<void> {
+  async #carry(admitted: AdmittedPlain, ws: WebSocketStream, client: HostPort): Promise<void> {
     const live = new Live(ws)
-    this.#live.add(live)
+    this.#live.set(live, admitted.principal)
     this.#heartbeat.watch(live.ws)
-    const about = { from, principal: admitted.principal.name, target: admitted.name }
+    const about = { from: textOf(client), principal: admitted.principal.name, target: admitted.name }
     try {
-      const target = await this.#dialler.dial(admitted)
+      const target = await this.#dialler.dial(admitted, client)
       this.#options.onEvent?.({ type: 'opened', ...about })
       const outcome = await live.bridge(target, admitted.name)
       this.#options.onEvent?.({ type: 'ended', ...about, outcome: plainOutcome(outcome) })
@@ -363,8 +395,8 @@ export class Tunnel {
   }
 }
 
-function peerOf(request: IncomingMessage): string {
-  return `${request.socket.remoteAddress ?? 'unix'}:${request.socket.remotePort ?? 0}`
+function textOf({ host, port }: HostPort): string {
+  return `${host}:${port}`
 }
 
 async function within(promise: Promise<void>, milliseconds: number): Promise<boolean> {

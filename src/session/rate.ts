@@ -147,7 +147,7 @@ export class RateControl {
     if (this.#starting || this.least === undefined) return this.#startWindow
     const product = this.rate * Math.max(this.least, LEAST_ROUND_TRIP)
     const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
-    const bursts = gain === GAIN ? Math.max(...this.#bursts) : 0
+    const bursts = gain === GAIN && this.least >= LEAST_ROUND_TRIP ? Math.max(...this.#bursts) : 0
     return Math.min(MOST, Math.max(LEAST, gain * product + bursts + this.message))
   }
 

@@ -10,6 +10,7 @@ import {
   parsePort,
   parseRule,
   parseTokenFile,
+  type TokenEntry,
 } from '../../config/index.ts'
 import { SluiceError } from '../../errors/index.ts'
 import {
@@ -24,7 +25,8 @@ import {
   type TunnelEvent,
 } from '../../server/index.ts'
 import type { Finish } from '../exit-codes.ts'
-import { CONFIG, list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
+import { CONFIG, LOG_FORMAT, list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
+import { Reload, type Reloadable } from '../reload.ts'
 import type { Report } from '../report.ts'
 import { environmentToken, readSecret, readText } from '../secrets.ts'
 import { serverState } from '../state.ts'
@@ -46,6 +48,8 @@ interface ServeFlags {
   prefix?: string
   origin?: string[]
   host?: string[]
+  proxyProtocolFrom?: string[]
+  sendProxyProtocol?: string[]
   maxConnections: string
   handshakeTimeout: string
   dialTimeout: string
@@ -56,6 +60,7 @@ interface ServeFlags {
   resumeFor: string
   quiet?: boolean
   verbose?: boolean
+  logFormat?: string
 }
 
 const OPTIONS: readonly (() => Option)[] = [
@@ -89,6 +94,18 @@ const OPTIONS: readonly (() => Option)[] = [
       'when listening on loopback, accept this Host too, as a proxy sends it (repeatable)',
       'SLUICE_HOST',
     ),
+  () =>
+    list(
+      '--proxy-protocol-from <address>',
+      'proxies here begin with the PROXY protocol, v1 or v2: 10.0.0.7 or 10.0.0.0/8 (repeatable)',
+      'SLUICE_PROXY_PROTOCOL_FROM',
+    ),
+  () =>
+    list(
+      '--send-proxy-protocol <target=version>',
+      'tell this target the client’s address first: db.corp:5432=v2 (repeatable)',
+      'SLUICE_SEND_PROXY_PROTOCOL',
+    ),
   () => value('--max-connections <n>', 'connections carried at once', 'SLUICE_MAX_CONNECTIONS', '10000'),
   () => value('--handshake-timeout <time>', 'for TLS and the request', 'SLUICE_HANDSHAKE_TIMEOUT', '10s'),
   () => value('--dial-timeout <time>', 'for the target to answer', 'SLUICE_DIAL_TIMEOUT', '10s'),
@@ -100,6 +117,7 @@ const OPTIONS: readonly (() => Option)[] = [
   CONFIG,
   QUIET,
   VERBOSE,
+  LOG_FORMAT,
 ]
 
 export function serveCommand(finish: Finish): Command {
@@ -121,11 +139,17 @@ async function runServe(flags: ServeFlags): Promise<number> {
   const server = new Server(serverOptions(flags, listen, auth, certificate, report))
   const stop = onSignals()
   let status: StatusSocket | undefined
+  let reload: Reload | undefined
+  let expiry: NodeJS.Timeout | undefined
   try {
     const bound = await server.listen()
     announce(report, bound, certificate, made)
     status = new StatusSocket(() => serverState(bound, server.tunnel))
     status.open()
+    reload = new Reload(reloadables(flags, server, auth), report)
+    stop.onHangUp(() => reload?.now())
+    // A token that expires ends what it let in.
+    expiry = setInterval(() => auth instanceof TokenAuth && auth.expiring && server.tunnel.recheck(), 1_000)
     await stop.promise
     const { connections } = server.tunnel
     if (connections > 0)
@@ -133,6 +157,8 @@ async function runServe(flags: ServeFlags): Promise<number> {
     await Promise.race([server.close(parseDuration(flags.grace, '--grace')), stop.again])
     return stop.exitCode
   } finally {
+    clearInterval(expiry)
+    reload?.close()
     status?.close()
     stop.release()
   }
@@ -152,6 +178,8 @@ function serverOptions(
     allow: (flags.allow ?? []).map(parseRule),
     allowReverse: (flags.allowReverse ?? []).map(parseRule),
     targets: new Map((flags.target ?? []).map(parseNamed)),
+    ...(flags.proxyProtocolFrom === undefined ? {} : { proxiesFrom: flags.proxyProtocolFrom }),
+    tellClient: new Map((flags.sendProxyProtocol ?? []).map(parseTell)),
     prefix: parsePrefix(flags.prefix ?? ''),
     origins: (flags.origin ?? []).map(parseOrigin),
     hosts: (flags.host ?? []).map((host) => parseHost(host, '--host')),
@@ -188,11 +216,7 @@ function readAuth(flags: ServeFlags, listen: HostPort): { auth: Auth; made?: str
       remedy: 'Give one of them.',
     })
   }
-  const entries =
-    flags.tokenFile === undefined
-      ? []
-      : parseTokenFile(readSecret(flags.tokenFile, '--token-file', flags.tokenFileMode), flags.tokenFile)
-  if (fromEnvironment !== undefined) entries.push({ name: 'env', token: fromEnvironment })
+  const entries = readTokens(flags)
   if (entries.length > 0) return { auth: new TokenAuth(entries) }
   if (!isLoopback(listen.host)) {
     throw new SluiceError(
@@ -205,6 +229,46 @@ function readAuth(flags: ServeFlags, listen: HostPort): { auth: Auth; made?: str
   }
   const made = randomBytes(24).toString('base64url')
   return { auth: new TokenAuth([{ name: 'made', token: made }]), made }
+}
+
+/** @param least 0 when it is read again: a file from which all are gone lets nobody in */
+function readTokens(flags: ServeFlags, least: 0 | 1 = 1): TokenEntry[] {
+  const fromEnvironment = environmentToken()
+  return [
+    ...(flags.tokenFile === undefined
+      ? []
+      : parseTokenFile(readSecret(flags.tokenFile, '--token-file', flags.tokenFileMode), flags.tokenFile, least)),
+    ...(fromEnvironment === undefined ? [] : [{ name: 'env', token: fromEnvironment }]),
+  ]
+}
+
+/** What is read again when its files change, or at SIGHUP. */
+function reloadables(flags: ServeFlags, server: Server, auth: Auth): Reloadable[] {
+  const { tokenFile, tlsCert, tlsKey } = flags
+  const things: Reloadable[] = []
+  if (tokenFile !== undefined && auth instanceof TokenAuth) {
+    things.push({
+      what: 'token file',
+      files: [tokenFile],
+      apply: () => {
+        const entries = readTokens(flags, 0)
+        auth.replace(entries)
+        const ended = server.tunnel.recheck()
+        return `: ${entries.length} token${entries.length === 1 ? '' : 's'}${ended === 0 ? '' : `, ${ended} ended whose token is gone`}`
+      },
+    })
+  }
+  if (tlsCert !== undefined && tlsKey !== undefined) {
+    things.push({
+      what: 'certificate',
+      files: [tlsCert, tlsKey],
+      apply: () => {
+        server.renewCertificate({ cert: readText(tlsCert, '--tls-cert'), key: readText(tlsKey, '--tls-key') })
+        return ''
+      },
+    })
+  }
+  return things
 }
 
 async function readTls(
@@ -236,6 +300,20 @@ function parseNamed(text: string): [string, HostPort] {
     })
   }
   return [name!, parseHostPort(address, `--target ${text}`)]
+}
+
+function parseTell(text: string): [string, 1 | 2] {
+  const match = /^(.*)=v([12])$/.exec(text)
+  if (match === null) {
+    throw new SluiceError(
+      'ERR_SLUICE_USAGE',
+      `--send-proxy-protocol ${JSON.stringify(text)} is not HOST:PORT=v1 or =v2`,
+      {
+        remedy: 'Write it like db.corp:5432=v2.',
+      },
+    )
+  }
+  return [formatHostPort(parseHostPort(match[1]!, '--send-proxy-protocol')), match[2] === '1' ? 1 : 2]
 }
 
 function parsePrefix(text: string): string {

@@ -30,6 +30,7 @@ export interface WispEvents {
 export interface WispOptions {
   readonly policy: Policy
   readonly dialler: Dialler
+  readonly client: HostPort
   /** Streams at once. */
   readonly streams: number
   readonly udpIdle: number
@@ -153,7 +154,7 @@ export class WispConnection {
   }
 
   async #openTcp(id: number, stream: WispStream, target: HostPort): Promise<NonNullable<WispStream['sink']>> {
-    const tcp = await this.#options.dialler.dial({ target, named: false })
+    const tcp = await this.#options.dialler.dial({ target, named: false }, this.#options.client)
     const head = dataHeader(id)
     tcp.start({
       read: (slab, start, end) => {

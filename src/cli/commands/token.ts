@@ -1,0 +1,98 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { existsSync, renameSync, writeFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { formatTokenLine, parseTokenFile, withoutToken } from '../../config/index.ts'
+import { SluiceError } from '../../errors/index.ts'
+import { ExitCode, type Finish } from '../exit-codes.ts'
+import { value } from '../options.ts'
+import { escapeControl } from '../report.ts'
+import { readSecret } from '../secrets.ts'
+
+interface FileFlags {
+  tokenFile?: string
+}
+
+const FILE = () =>
+  value('--token-file <file>', 'the file that serve has by --token-file; made if it is not there', 'SLUICE_TOKEN_FILE')
+
+/** What a running server does about a change: see `cli/reload.ts`. */
+const SEEN = 'A running sluice serve sees the change within a second.'
+
+export function tokenCommand(finish: Finish): Command {
+  const command = new Command('token').description(
+    'who may use a server: make, list and revoke tokens in its token file',
+  )
+  command.addCommand(
+    new Command('new')
+      .description('make a token, print it once, and put its hash into the file')
+      .argument('<name>', 'whom it is for; shown in logs')
+      .addOption(FILE())
+      .option('--expires <date>', 'until the end of this day (2027-01-31), or 2027-01-31T12:00:00Z')
+      .addHelpText('after', '\nExample:\n  sluice token new ann --token-file tokens --expires 2027-01-31')
+      .action((name: string, flags: FileFlags & { expires?: string }) => finish(makeToken(name, flags))),
+  )
+  command.addCommand(
+    new Command('list')
+      .description('whom the file lets in, and until when')
+      .addOption(FILE())
+      .action((flags: FileFlags) => finish(listTokens(flags))),
+  )
+  command.addCommand(
+    new Command('revoke')
+      .description('let a name in no more; what it has open ends')
+      .argument('<name>')
+      .addOption(FILE())
+      .action((name: string, flags: FileFlags) => finish(revokeToken(name, flags))),
+  )
+  return command
+}
+
+function fileOf({ tokenFile }: FileFlags): string {
+  if (tokenFile !== undefined) return tokenFile
+  throw new SluiceError('ERR_SLUICE_USAGE', '--token-file is missing', { remedy: 'Give the file that serve reads.' })
+}
+
+const read = (file: string) => readSecret(file, '--token-file', 'owner')
+
+/** Whole or not at all, and for its owner only: a server may be reading it. */
+function replace(file: string, text: string): void {
+  const fresh = `${file}.${process.pid}.new`
+  writeFileSync(fresh, text, { mode: 0o600 })
+  renameSync(fresh, file)
+}
+
+function makeToken(name: string, flags: FileFlags & { expires?: string }): number {
+  const file = fileOf(flags)
+  const token = randomBytes(24).toString('base64url')
+  const sha256 = createHash('sha256').update(token).digest('hex')
+  const line = formatTokenLine({ name, sha256, expires: flags.expires })
+  const before = existsSync(file) ? read(file) : ''
+  const text = `${before}${before === '' || before.endsWith('\n') ? '' : '\n'}${line}\n`
+  parseTokenFile(text, file)
+  replace(file, text)
+  process.stdout.write(`${token}\n`)
+  process.stderr.write(
+    `sluice: ${name} may use it now: SLUICE_TOKEN=… sluice connect. It is not shown again. ${SEEN}\n`,
+  )
+  return ExitCode.ok
+}
+
+function listTokens(flags: FileFlags): number {
+  const file = fileOf(flags)
+  for (const { name, expires, token } of parseTokenFile(read(file), file, 0)) {
+    const until =
+      expires === undefined ? 'for good' : `${Date.parse(expires) < Date.now() ? 'expired' : 'until'} ${expires}`
+    const note = token === undefined ? '' : ', and stands there itself: a hash would do'
+    process.stdout.write(`${escapeControl(`${name}: ${until}${note}`)}\n`)
+  }
+  return ExitCode.ok
+}
+
+function revokeToken(name: string, flags: FileFlags): number {
+  const file = fileOf(flags)
+  const text = withoutToken(read(file), name)
+  if (text === undefined) throw new SluiceError('ERR_SLUICE_USAGE', `${file} has no token of the name "${name}"`)
+  replace(file, text)
+  process.stderr.write(`sluice: ${name} is let in no more. ${SEEN}\n`)
+  return ExitCode.ok
+}

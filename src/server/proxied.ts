@@ -1,0 +1,101 @@
+import { BlockList, isIP, type Server, type Socket } from 'node:net'
+import { type HostPort, parseIPv4, parseIPv6 } from '../config/index.ts'
+import { SluiceError } from '../errors/index.ts'
+import { formatProxyHeader, type ProxyHeader, ProxyHeaderParser } from '../proxy/index.ts'
+
+/** Whom connections are really from, where a proxy that is trusted says so (PROXY protocol, in). */
+export class ProxiedClients {
+  readonly #trusted = new BlockList()
+  /** By the proxy's end of the connection, which is unique while it lives: over TLS the socket is another object. */
+  readonly #clients = new Map<string, HostPort>()
+  readonly #timeout: number
+
+  /**
+   * @param from addresses and networks (`10.0.0.0/8`) of proxies
+   * @param timeout in milliseconds, for the header
+   * @throws SluiceError `ERR_SLUICE_USAGE`
+   */
+  constructor(from: readonly string[], timeout: number) {
+    this.#timeout = timeout
+    for (const text of from) {
+      const [address = '', bits, ...more] = text.split('/')
+      const kind = isIP(address)
+      const most = kind === 4 ? 32 : 128
+      const prefix = bits === undefined ? most : /^[0-9]{1,3}$/.test(bits) ? Number(bits) : Number.NaN
+      if (kind === 0 || more.length > 0 || !(prefix <= most)) {
+        throw new SluiceError('ERR_SLUICE_USAGE', `${JSON.stringify(text)} is not the address or network of a proxy`, {
+          remedy: 'Write it like 10.0.0.7 or 10.0.0.0/8.',
+        })
+      }
+      this.#trusted.addSubnet(address, prefix, kind === 4 ? 'ipv4' : 'ipv6')
+    }
+  }
+
+  /** Has the header read of each connection from a proxy, before the server sees the connection. */
+  guard(server: Server): void {
+    const handlers = server.listeners('connection')
+    server.removeAllListeners('connection')
+    server.on('connection', (socket: Socket) => {
+      const go = () => {
+        for (const handle of handlers) handle.call(server, socket)
+      }
+      if (this.#trusts(socket)) this.#read(socket, go)
+      else go()
+    })
+  }
+
+  /** The client of a connection, where it is known; otherwise its other end. */
+  clientOf(socket: Socket): HostPort {
+    return this.#clients.get(keyOf(socket)) ?? { host: socket.remoteAddress ?? 'unix', port: socket.remotePort ?? 0 }
+  }
+
+  #trusts({ remoteAddress = '' }: Socket): boolean {
+    const plain = remoteAddress.replace(/^::ffff:(?=[0-9.]+$)/, '')
+    return isIP(plain) !== 0 && this.#trusted.check(plain, isIP(plain) === 4 ? 'ipv4' : 'ipv6')
+  }
+
+  #read(socket: Socket, go: () => void): void {
+    const parser = new ProxyHeaderParser()
+    const timer = setTimeout(() => socket.destroy(), this.#timeout)
+    const onError = () => {}
+    const done = (header: ProxyHeader) => {
+      clearTimeout(timer)
+      socket.off('readable', onReadable)
+      socket.off('error', onError)
+      if (header.source !== undefined) {
+        const key = keyOf(socket)
+        this.#clients.set(key, header.source)
+        socket.once('close', () => this.#clients.delete(key))
+      }
+      if (header.rest.length > 0) socket.unshift(Buffer.from(header.rest))
+      go()
+    }
+    const onReadable = () => {
+      for (let bytes = socket.read() as Buffer | null; bytes !== null; bytes = socket.read() as Buffer | null) {
+        try {
+          const header = parser.push(bytes)
+          if (header !== undefined) return done(header)
+        } catch {
+          clearTimeout(timer)
+          return void socket.destroy()
+        }
+      }
+    }
+    socket.on('error', onError)
+    socket.once('close', () => clearTimeout(timer))
+    socket.on('readable', onReadable)
+  }
+}
+
+function keyOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress}:${remotePort}`
+}
+
+/** What a target is told of its client first (PROXY protocol, out). */
+export function headerFor(version: 1 | 2, client: HostPort, socket: Socket): Buffer {
+  const bytes = (text = '') =>
+    parseIPv4(text.replace(/^::ffff:(?=[0-9.]+$)/, '')) ?? parseIPv6(text) ?? new Uint8Array(4)
+  const source = { address: bytes(client.host), port: client.port }
+  const destination = { address: bytes(socket.remoteAddress), port: socket.remotePort ?? 0 }
+  return Buffer.from(formatProxyHeader(version, { source, destination }))
+}
