@@ -72,7 +72,8 @@ const COMMANDS = {
   },
   'test:faults': async () => {
     build()
-    await test(['faults', 'e2e/session'])
+    await provision()
+    await test(['faults', 'e2e/session', 'programs'])
   },
   'test:long': async () => {
     process.env.SLUICE_LONG = '1'
