@@ -383,6 +383,7 @@ try {
     ['bulk up', '-P', '1'],
     ['bulk down', '-R'],
     ['bulk up, 8 at once', '-P', '8'],
+    ['bulk down, 8 at once', '-P', '8', '-R'],
   ]) {
     const results = await compare(bulk, (way) => iperf(way, ...flags))
     put(`${title}, Gbit/s`, results, 'gbits')
