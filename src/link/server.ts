@@ -57,6 +57,8 @@ export interface ServerLinkOptions<Principal> {
   readonly host: SyncHost
   readonly parameters: Parameters
   readonly events: ServerLinkEvents<Principal>
+  /** Whether a session may begin: time has passed since the request was admitted. Default: yes. */
+  allowed?(principal: Principal): boolean
   /** Whether a join may go on with a session: same principal, still allowed. */
   same(of: Principal, joining: Principal): boolean
   /** Sessions at once, those that wait for a carrier included. Default 10,000. */
@@ -177,6 +179,9 @@ export class ServerLink<Principal> {
 
   #begin(guest: Guest<Principal>, { parameters }: NewHello): void {
     if (this.leaving) return this.#refuse(guest, CloseReason.GOING_AWAY, 'the server is shutting down')
+    if (this.#options.allowed?.(guest.principal) === false) {
+      return this.#refuse(guest, CloseReason.POLICY, 'the credentials are not valid any more')
+    }
     if (this.#sessions.size >= (this.#options.maxSessions ?? 10_000)) {
       return this.#refuse(guest, CloseReason.GOING_AWAY, 'the server has as many sessions as it may')
     }

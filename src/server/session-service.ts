@@ -51,6 +51,8 @@ export interface SessionServiceOptions {
   readonly route: string
   /** Until then (`performance.now()`) sessions of other processes may live. */
   readonly elsewhereUntil: number
+  /** Whether somebody who was let in earlier still would be. */
+  readonly still: (principal: Principal) => boolean
   readonly events: SessionServiceEvents
 }
 
@@ -74,7 +76,8 @@ export class SessionService {
       replayBudget: limits.replayBytes,
       route: options.route,
       elsewhere: () => performance.now() < options.elsewhereUntil,
-      same: (of, joining) => of.principal.name === joining.principal.name,
+      allowed: ({ principal }) => options.still(principal),
+      same: (of, { principal }) => of.principal.name === principal.name && options.still(principal),
       events: {
         opened: (session, stream) => void this.#opened(session, stream),
         started: ({ principal }) => events.session(principal, 'started', ''),
@@ -216,8 +219,8 @@ export class SessionService {
   }
 
   /** Ends the sessions of those who are not let in any more; returns how many. */
-  revoke(still: (principal: Principal) => boolean): number {
-    const revoked = this.#link.sessions.filter(({ principal }) => !still(principal.principal))
+  revoke(): number {
+    const revoked = this.#link.sessions.filter(({ principal }) => !this.#options.still(principal.principal))
     for (const { session, pump } of revoked) {
       session.close(CloseReason.POLICY, 'the credentials are not valid any more', performance.now())
       pump.flush()

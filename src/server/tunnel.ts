@@ -97,7 +97,7 @@ export interface TunnelOptions {
   /** Targets (`HOST:PORT`) that are told their client's address first, by which version of the PROXY protocol. */
   readonly tellClient?: ReadonlyMap<string, 1 | 2>
   /** Whose a connection is, where a proxy in front has said so. Default: its other end's. */
-  readonly clientOf?: (socket: Socket) => HostPort
+  readonly clientOf?: (socket: Socket) => HostPort | undefined
   readonly onEvent?: (event: TunnelEvent) => void
   readonly readMode?: ReadMode
   readonly version?: string
@@ -162,6 +162,7 @@ export class Tunnel {
       resumeFor: options.resumeFor ?? PARAMETERS.resume_for,
       route: options.route ?? randomBytes(6).toString('base64url'),
       elsewhereUntil: performance.now() + (options.elsewhereFor ?? 0),
+      still: (principal) => this.#still(principal),
       events: this.#serviceEvents(),
     })
   }
@@ -241,16 +242,18 @@ export class Tunnel {
    * @returns how many sessions and WebSockets of others were ended
    */
   recheck(): number {
-    const { auth } = this.#options
-    const still = (principal: Principal) => auth.still?.(principal) ?? true
-    let ended = this.#service.revoke(still)
+    let ended = this.#service.revoke()
     for (const [live, principal] of this.#live) {
-      if (still(principal)) continue
-      live.ws.close(CloseCode.policy, 'POLICY')
-      live.shutDown()
+      if (this.#still(principal)) continue
+      // Not a closing handshake: until its end a peer that does not answer could go on sending.
+      live.ws.fail(new SluiceError('ERR_SLUICE_POLICY', 'POLICY', { closeCode: CloseCode.policy }))
       ended++
     }
     return ended
+  }
+
+  #still(principal: Principal): boolean {
+    return this.#options.auth.still?.(principal) ?? true
   }
 
   /** Refuses what is new, waits for what runs, and ends with close code 1001 what is left after `grace` milliseconds. */
@@ -380,6 +383,10 @@ export class Tunnel {
     const about = { from: textOf(client), principal: admitted.principal.name, target: admitted.name }
     try {
       const target = await this.#dialler.dial(admitted, client)
+      if (!live.ws.open) {
+        target.destroy()
+        throw new SluiceError('ERR_SLUICE_CLOSED', 'the WebSocket ended while the target was dialled')
+      }
       this.#options.onEvent?.({ type: 'opened', ...about })
       const outcome = await live.bridge(target, admitted.name)
       this.#options.onEvent?.({ type: 'ended', ...about, outcome: plainOutcome(outcome) })
