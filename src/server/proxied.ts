@@ -1,6 +1,6 @@
 import { BlockList, isIP, type Server, type Socket } from 'node:net'
 import { type HostPort, parseIPv4, parseIPv6 } from '../config/index.ts'
-import { SluiceError } from '../errors/index.ts'
+import { messageOf, SluiceError } from '../errors/index.ts'
 import { formatProxyHeader, type ProxyHeader, ProxyHeaderParser } from '../proxy/index.ts'
 
 /** Whom connections are really from, where a proxy that is trusted says so (PROXY protocol, in). */
@@ -9,14 +9,17 @@ export class ProxiedClients {
   /** By the proxy's end of the connection, which is unique while it lives: over TLS the socket is another object. */
   readonly #clients = new Map<string, HostPort>()
   readonly #timeout: number
+  readonly #refused: (from: string, why: string) => void
 
   /**
    * @param from addresses and networks (`10.0.0.0/8`) of proxies
    * @param timeout in milliseconds, for the header
+   * @param refused told of connections that were closed for the lack of one
    * @throws SluiceError `ERR_SLUICE_USAGE`
    */
-  constructor(from: readonly string[], timeout: number) {
+  constructor(from: readonly string[], timeout: number, refused: (from: string, why: string) => void) {
     this.#timeout = timeout
+    this.#refused = refused
     for (const text of from) {
       const [address = '', bits, ...more] = text.split('/')
       const kind = isIP(address)
@@ -44,9 +47,9 @@ export class ProxiedClients {
     })
   }
 
-  /** The client of a connection, where it is known; otherwise its other end. */
-  clientOf(socket: Socket): HostPort {
-    return this.#clients.get(keyOf(socket)) ?? { host: socket.remoteAddress ?? 'unix', port: socket.remotePort ?? 0 }
+  /** The client of a connection, where a proxy has told it. */
+  clientOf(socket: Socket): HostPort | undefined {
+    return this.#clients.get(keyOf(socket))
   }
 
   #trusts({ remoteAddress = '' }: Socket): boolean {
@@ -56,7 +59,15 @@ export class ProxiedClients {
 
   #read(socket: Socket, go: () => void): void {
     const parser = new ProxyHeaderParser()
-    const timer = setTimeout(() => socket.destroy(), this.#timeout)
+    const refuse = (why: string) => {
+      clearTimeout(timer)
+      this.#refused(keyOf(socket), why)
+      socket.destroy()
+    }
+    const timer = setTimeout(
+      () => refuse(`no header of the PROXY protocol within ${this.#timeout / 1000} s`),
+      this.#timeout,
+    )
     const onError = () => {}
     const done = (header: ProxyHeader) => {
       clearTimeout(timer)
@@ -75,9 +86,8 @@ export class ProxiedClients {
         try {
           const header = parser.push(bytes)
           if (header !== undefined) return done(header)
-        } catch {
-          clearTimeout(timer)
-          return void socket.destroy()
+        } catch (error) {
+          return refuse(messageOf(error))
         }
       }
     }

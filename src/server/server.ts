@@ -58,7 +58,9 @@ export class Server {
       })
     }
     const { handshakeTimeout } = { ...DEFAULT_LIMITS, ...options.limits }
-    const proxied = new ProxiedClients(options.proxiesFrom ?? [], handshakeTimeout)
+    const proxied = new ProxiedClients(options.proxiesFrom ?? [], handshakeTimeout, (from, message) =>
+      options.onEvent?.({ type: 'refused', from, status: 400, message }),
+    )
     const clientOf = (socket: Socket) => proxied.clientOf(socket)
     this.tunnel = new Tunnel({ checkHost: loopback, clientOf, ...options })
     const { headerBytes, sockets } = this.tunnel.limits

@@ -8,8 +8,8 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { WebSocket } from 'ws'
 import { need, which } from '../helpers/need.js'
-import { closedPort, connectTo, receiveAll } from '../helpers/net.js'
-import { type Running, said, serve, start } from '../helpers/process.js'
+import { closedPort, receiveAll } from '../helpers/net.js'
+import { type Running, said, serve, start, untilOpen } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const ENV = { SLUICE_TOKEN: TOKEN }
@@ -18,18 +18,6 @@ describe('the client’s address', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-proxied-'))
   let nginx: Running | undefined
   let webPort = 0
-
-  async function listening(port: number, running: Running): Promise<void> {
-    for (let tries = 0; ; tries++) {
-      try {
-        ;(await connectTo(port)).destroy()
-        return
-      } catch (error) {
-        if (tries > 100 || running.child.exitCode !== null) throw new Error(running.stderr(), { cause: error })
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-    }
-  }
 
   before(async () => {
     if (which('nginx') === undefined) return
@@ -45,7 +33,7 @@ http { access_log off; ${temp.join(' ')} server { listen 127.0.0.1:${webPort} pr
 location / { return 200 "client $proxy_protocol_addr\\n"; } } }`,
     )
     nginx = start(which('nginx')!, ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')])
-    await listening(webPort, nginx)
+    await untilOpen(webPort, nginx)
   })
 
   after(async () => {
@@ -104,7 +92,7 @@ listen tunnel
       )
       const haproxy = start(which('haproxy')!, ['-db', '-f', join(folder, 'haproxy.cfg')])
       try {
-        await listening(port, haproxy)
+        await untilOpen(port, haproxy)
         assert.match(await ask(`${flags.length > 0 ? 'wss' : 'ws'}://127.0.0.1:${port}`), /client 127\.0\.0\.5\n/)
         await said(server, /127\.0\.0\.5:\d+ \(env\): \S+ opened/)
       } finally {
@@ -118,18 +106,22 @@ listen tunnel
     const forged =
       'PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
     const plain = forged.slice(forged.indexOf('GET'))
-    const answers = async (flags: string[], text: string) => {
+    const answers = async (flags: string[], text: string, told?: RegExp) => {
       const server = await serve(flags, ENV)
       const socket = net.connect(server.port, '127.0.0.1')
       socket.write(text)
       const { bytes } = await receiveAll(socket)
+      if (told !== undefined) await said(server, told)
       await server.stop()
       return bytes.toString('latin1')
     }
     assert.match(await answers([], forged), /^HTTP\/1\.1 400/)
     assert.match(await answers(['--proxy-protocol-from', '10.0.0.0/8'], forged), /^HTTP\/1\.1 400/)
     assert.match(await answers(['--proxy-protocol-from', '127.0.0.0/8'], forged), /^HTTP\/1\.1 200/)
-    assert.equal(await answers(['--proxy-protocol-from', '127.0.0.0/8'], plain), '')
+    assert.equal(
+      await answers(['--proxy-protocol-from', '127.0.0.0/8'], plain, /no header of the PROXY protocol came first/),
+      '',
+    )
     assert.match(await answers(['--proxy-protocol-from', '10.0.0.0/8'], plain), /^HTTP\/1\.1 200/)
   })
 })
