@@ -44,6 +44,7 @@ export class RateControl {
   #burst = 0
   #burstAt = 0
   readonly #bursts: number[] = [0]
+  #greatestBurst = 0
   /** Bytes per millisecond; 0 while unknown. */
   rate = 0
   /** Undefined while unknown. */
@@ -89,6 +90,7 @@ export class RateControl {
       this.#bursts.at(-1)!,
       Math.min(this.#burst, this.rate * LONGEST_BURST),
     )
+    this.#greatestBurst = Math.max(this.#greatestBurst, this.#bursts.at(-1)!)
   }
 
   /** Enough to find twice the rate that is known; more would only fill the queues of the line. */
@@ -118,6 +120,7 @@ export class RateControl {
       values.push(0)
       if (values.length > ROUNDS) values.shift()
     }
+    this.#greatestBurst = Math.max(...this.#bursts)
     if (!this.#starting) return
     if (this.rate > this.#growth * 1.25) {
       this.#growth = this.rate
@@ -147,7 +150,7 @@ export class RateControl {
     if (this.#starting || this.least === undefined) return this.#startWindow
     const product = this.rate * Math.max(this.least, LEAST_ROUND_TRIP)
     const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
-    const bursts = gain === GAIN && this.least >= LEAST_ROUND_TRIP ? Math.max(...this.#bursts) : 0
+    const bursts = gain === GAIN && this.least >= LEAST_ROUND_TRIP ? this.#greatestBurst : 0
     return Math.min(MOST, Math.max(LEAST, gain * product + bursts + this.message))
   }
 
