@@ -129,7 +129,8 @@ export interface ClientFlags {
 /** Reads the flags, all of them before anything is done. */
 export function readClientFlags(urlText: string, flags: ClientFlags): PlainTunnelOptions & { readonly url: ServerUrl } {
   const url = parseServerUrl(urlText)
-  if (!url.secure && (flags.ca !== undefined || flags.pin !== undefined)) {
+  const proxy = readProxy(url, flags)
+  if (!url.secure && ((flags.ca !== undefined && !proxy?.secure) || flags.pin !== undefined)) {
     throw new SluiceError(
       'ERR_SLUICE_USAGE',
       `${flags.pin === undefined ? '--ca' : '--pin'} needs TLS, and ${urlText} has none`,
@@ -145,7 +146,7 @@ export function readClientFlags(urlText: string, flags: ClientFlags): PlainTunne
     token,
     ca: flags.ca === undefined ? undefined : readText(flags.ca, '--ca'),
     pin: flags.pin === undefined ? undefined : parsePin(flags.pin),
-    proxy: readProxy(url, flags),
+    proxy,
     fields: (flags.header ?? []).map(parseHeader),
     template: flags.urlTemplate === undefined ? undefined : parseTemplate(flags.urlTemplate),
     timeout: parseDuration(flags.timeout, '--timeout'),

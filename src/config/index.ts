@@ -35,6 +35,7 @@ export { canonicalName, type HostPattern, parseRule, type Rule } from './rule.ts
 export { parseForwards, type SpecOption } from './spec.ts'
 export {
   checkToken,
+  checkTokenName,
   formatTokenLine,
   MIN_TOKEN,
   parseClientToken,

@@ -47,14 +47,20 @@ export function parseProxyUrl(text: string, what: string): ProxyUrl {
 
 function parseUrlLogin(text: string, what: string): ProxyLogin {
   const colon = text.indexOf(':')
+  const parts = colon < 0 ? [text, ''] : [text.slice(0, colon), text.slice(colon + 1)]
+  const [user = '', password = ''] = parts.map((part) => percentDecoded(part, what))
+  return { user, password }
+}
+
+function percentDecoded(text: string, what: string): string {
+  let decoded: string
   try {
-    return {
-      user: decodeURIComponent(colon < 0 ? text : text.slice(0, colon)),
-      password: colon < 0 ? '' : decodeURIComponent(text.slice(colon + 1)),
-    }
+    decoded = decodeURIComponent(text)
   } catch {
     throw usage(`${what}: the user and password are not percent-encoded`)
   }
+  if (/[\x00-\x1f\x7f]/.test(decoded)) throw usage(`${what}: the user or password has a control character`)
+  return decoded
 }
 
 /** `USER:PASSWORD`, as it stands in a file; undefined if it is not that. */

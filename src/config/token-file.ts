@@ -75,12 +75,25 @@ export function parseTokenFile(text: string, file: string, least: 0 | 1 = 1): To
 
 const EXPIRES = /^expires=(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(T(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?Z)?$/
 
+/** Whether a year, month and day, each in its range, are a day of the calendar. */
+function isDay(text: string): boolean {
+  const [year = 0, month = 0, day = 0] = text.split('-').map(Number)
+  const leap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0
+  return day <= (month === 2 ? (leap ? 29 : 28) : [4, 6, 9, 11].includes(month) ? 30 : 31)
+}
+
 function parseExpiry(words: readonly string[], what: string): Pick<TokenEntry, 'expires'> {
   if (words.length === 0) return {}
   const match = EXPIRES.exec(words.join(' '))
-  if (match === null)
+  if (match === null || !isDay(match[1]!))
     throw usage(`${what}: what follows the token is not expires=2027-01-31 or expires=2027-01-31T12:00:00Z`)
   return { expires: `${match[1]}${match[2] ?? 'T23:59:59.999Z'}` }
+}
+
+/** @throws SluiceError `ERR_SLUICE_USAGE` */
+export function checkTokenName(name: string): string {
+  if (NAME.test(name)) return name
+  throw usage(`the name ${JSON.stringify(name)} is not 1 to 64 of A-Z a-z 0-9 _ . @ -`)
 }
 
 /** The line for a token file that lets a token in without showing it. */

@@ -49,6 +49,11 @@ export function errnoOf(error: unknown): string {
   return 'UNKNOWN'
 }
 
+/** The first reason, where all addresses of a name failed: it says it best. */
+export function firstReason(error: Error): Error {
+  return error instanceof AggregateError ? ((error.errors[0] as Error | undefined) ?? error) : error
+}
+
 /** What a person reads of an error: its message, and never an empty line. */
 export function messageOf(error: unknown): string {
   if (error instanceof Error && error.message !== '') return error.message

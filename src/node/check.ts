@@ -53,13 +53,16 @@ const ROUND_TRIPS = 3
 export async function* checkServer(options: TunnelClientOptions, target?: Target): AsyncGenerator<CheckStep> {
   const { url, proxy } = options
   const steps: [CheckName, () => Promise<Found>][] = [
-    ...(proxy !== undefined || net.isIP(url.host) !== 0 ? [] : [['name', () => checkName(url)] as const]),
-    proxy === undefined ? ['tcp', () => checkTcp(url, options)] : ['proxy', () => checkProxy(options)],
-    ...(url.secure ? [['tls', () => checkTls(options)] as const] : []),
     ['http', () => checkHttp(options)],
     ['websocket', () => checkSession(options)],
-    ...(target === undefined ? [] : [['target', () => checkTarget(options, target)] as const]),
-  ].map(([name, act]) => [name, act] as [CheckName, () => Promise<Found>])
+  ]
+  if (url.secure) steps.unshift(['tls', () => checkTls(options)])
+  if (proxy !== undefined) steps.unshift(['proxy', () => checkProxy(options)])
+  else {
+    steps.unshift(['tcp', () => checkTcp(url, options)])
+    if (net.isIP(url.host) === 0) steps.unshift(['name', () => checkName(url)])
+  }
+  if (target !== undefined) steps.push(['target', () => checkTarget(options, target)])
   for (const [name, act] of steps) {
     const started = performance.now()
     try {
@@ -207,11 +210,12 @@ function untrusted(reason: Error | string, issuer: string): SluiceError {
   })
 }
 
-/** What answers HTTP there. A sluice server says 426 to what it would let in, and 403 or 401 to the rest. */
+/** What answers HTTP there. A sluice server says 426 to what it would let in, 403 with the reason to what it would not, and 401. */
 async function checkHttp(options: TunnelClientOptions): Promise<Found> {
   const { url } = options
   const sent = Date.now()
-  const { status, reason, fields } = await probe(url, targetPath(url, { host: '127.0.0.1', port: 9 }), options)
+  const asked = { host: '127.0.0.1', port: 9 }
+  const { status, reason, fields, reasonLine } = await probe(url, targetPath(url, asked), options)
   const first = (name: string) => fieldValues(fields, name)[0]
   const server = first('server')
   const date = first('date')
@@ -233,7 +237,12 @@ async function checkHttp(options: TunnelClientOptions): Promise<Found> {
     facts.clockOffset !== undefined && Math.abs(facts.clockOffset) > CLOCK_OFF
       ? [`the clocks differ by ${Math.round(facts.clockOffset / 1000)} s: certificates and tokens may look expired`]
       : []
-  return { text: `sluice answers, and accepts the credentials${who}`, warnings, facts }
+  // Others say 403 too: only the reason tells that a rule said no, after the credentials were accepted.
+  const known = status === 426 || reasonLine === `${formatHostPort(asked)} is not allowed`
+  const text = known
+    ? `sluice answers, and accepts the credentials${who}`
+    : `the answer is 403${reasonLine === undefined ? '' : `: ${reasonLine}`}${who}; whether it is sluice's, the next step tells`
+  return { text, warnings, facts }
 }
 
 function notSluice(url: ServerUrl, status: number, reason: string, fields: HeaderFields): SluiceError {
@@ -278,7 +287,7 @@ async function withSession<T>(options: TunnelClientOptions, act: (link: ClientLi
     await link.connect()
     return await Promise.race([act(link), late])
   } catch (error) {
-    throw explain(options.url, error)
+    throw explain(options.url, limit, error)
   } finally {
     clearTimeout(timer)
     link.abort('the check is over')
@@ -297,7 +306,7 @@ function dropped(url: ServerUrl, limit: number): SluiceError {
 }
 
 /** What stands behind a handshake that failed although HTTP gets through. */
-function explain(url: ServerUrl, error: unknown): unknown {
+function explain(url: ServerUrl, limit: number, error: unknown): unknown {
   if (!(error instanceof SluiceError)) return error
   const { code, message, status } = error
   const more = (remedy: string) =>
@@ -308,7 +317,7 @@ function explain(url: ServerUrl, error: unknown): unknown {
         '"proxy_set_header Connection upgrade"; other proxies must be told to allow WebSocket. Over wss:// what is between cannot.',
     )
   }
-  if (code === 'ERR_SLUICE_TIMEOUT' && error.remedy === undefined) return dropped(url, OPEN_TIMEOUT)
+  if (code === 'ERR_SLUICE_TIMEOUT' && error.remedy === undefined) return dropped(url, limit)
   if (code === 'ERR_SLUICE_UNREACHABLE' || code === 'ERR_SLUICE_CLOSED') {
     return more(
       'Plain HTTP gets through, and WebSocket does not: something on the way forbids it. Over wss:// it cannot be seen, unless TLS is opened on the way.',

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import type tls from 'node:tls'
 import type { HostPort, ProxyUrl, ServerUrl } from '../config/index.ts'
-import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
+import { errnoOf, firstReason, messageOf, SluiceError } from '../errors/index.ts'
 import {
   checkResponse,
   formatRequest,
@@ -70,16 +70,21 @@ export async function openWebSocket(url: ServerUrl, path: string, options: OpenO
   return { ws: new WebSocketStream(stream, { role: 'client', zeroMask, early }), protocol, localAddress }
 }
 
+/** The head of an answer, and the first line of its body if that has come along and is plain text. */
+export interface Probed extends ResponseHead {
+  readonly reasonLine: string | undefined
+}
+
 /**
  * Asks for a path without an upgrade: whether the server is there, and whether it would let us in. A sluice server answers
  * 426 where a WebSocket would be accepted; it dials nothing.
  */
-export async function probe(url: ServerUrl, path: string, options: OpenOptions): Promise<ResponseHead> {
+export async function probe(url: ServerUrl, path: string, options: OpenOptions): Promise<Probed> {
   const fields = requestFields(options).map(([name, value]) => `${name}: ${value}\r\n`)
   const text = `GET ${path} HTTP/1.1\r\nHost: ${url.authority}\r\nConnection: close\r\n${fields.join('')}\r\n`
-  const { stream, head } = await exchange(url, text, options)
+  const { stream, head, early } = await exchange(url, text, options)
   stream.destroy()
-  return head
+  return { ...head, reasonLine: firstLine(early) }
 }
 
 function requestFields(options: OpenOptions): HeaderFields {
@@ -170,7 +175,7 @@ function connect(url: ServerUrl, options: OpenOptions): SocketStream {
 /** The same over a connection that is there already. */
 function over(socket: net.Socket, url: ServerUrl, options: OpenOptions): SocketStream {
   if (!url.secure) return SocketStream.from(socket, undefined, options.readMode)
-  // With `onread` Node 20 hands nothing of TLS over a socket of ours to the buffer.
+  // With `onread` nothing of TLS over a socket that was read before arrives (seen with Node 20).
   return SocketStream.connectTls({ socket, ...tlsOptions(url, options) }, 'data')
 }
 
@@ -197,8 +202,7 @@ function unreachable(url: ServerUrl, error: Error): SluiceError {
   if (error instanceof SluiceError) return error
   const known = url.secure ? tlsError(error) : undefined
   if (known !== undefined) return known
-  // All addresses of a name failed: the first reason says it best.
-  const cause = error instanceof AggregateError ? ((error.errors[0] as Error | undefined) ?? error) : error
+  const cause = firstReason(error)
   const code = errnoOf(cause)
   const text =
     code === 'ENOTFOUND' || code === 'EAI_AGAIN'
@@ -210,11 +214,16 @@ function unreachable(url: ServerUrl, error: Error): SluiceError {
 /** The first line of a refusal's body says why, if it has come along and is plain text. */
 function withReason(error: unknown, body: Buffer): unknown {
   if (!(error instanceof SluiceError)) return error
-  const line = body.toString('latin1').split(/\r?\n/)[0]!.slice(0, 200)
-  if (!/^[\x20-\x7e]+$/.test(line) || line.startsWith('<') || line.startsWith('{')) return error
+  const line = firstLine(body)
+  if (line === undefined) return error
   const { code, remedy, status } = error
   return new SluiceError(code, `${error.message}: ${line}`, {
     ...(remedy === undefined ? {} : { remedy }),
     ...(status === undefined ? {} : { status }),
   })
+}
+
+function firstLine(body: Buffer): string | undefined {
+  const line = body.toString('latin1').split(/\r?\n/)[0]!.slice(0, 200)
+  return /^[\x20-\x7e]+$/.test(line) && !line.startsWith('<') && !line.startsWith('{') ? line : undefined
 }

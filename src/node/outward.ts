@@ -2,10 +2,11 @@ import { createHash, randomBytes } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
 import { formatHostPort, formatProxyUrl, type HostPort, type ProxyUrl, parseIPv4, parseIPv6 } from '../config/index.ts'
-import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
+import { errnoOf, firstReason, messageOf, SluiceError } from '../errors/index.ts'
 import { type Challenge, canDigest, digestAnswer, parseChallenges, Socks5Client } from '../proxy/index.ts'
 import { fieldValues, type ResponseHead, ResponseHeadParser } from '../websocket/index.ts'
 import { TCP_OPTIONS } from './dial.ts'
+import { tlsError } from './tls.ts'
 
 export interface OutwardOptions {
   /** In milliseconds, for the proxy and what is behind it together. */
@@ -22,7 +23,7 @@ const lastChallenge = new WeakMap<ProxyUrl, Challenge>()
  * A connection to `to` through a proxy: HTTP CONNECT (RFC 9110 §9.3.6) with Basic or Digest where the proxy asks for it, or SOCKS5.
  * Nothing of the other end's has been read. The socket is paused.
  *
- * @throws SluiceError `ERR_SLUICE_PROXY`, `ERR_SLUICE_AUTH`, `ERR_SLUICE_UNREACHABLE`, `ERR_SLUICE_TIMEOUT`
+ * @throws SluiceError `ERR_SLUICE_PROXY`, `ERR_SLUICE_AUTH`, `ERR_SLUICE_TLS`, `ERR_SLUICE_UNREACHABLE`, `ERR_SLUICE_TIMEOUT`
  */
 export async function connectThrough(proxy: ProxyUrl, to: HostPort, options: OutwardOptions): Promise<net.Socket> {
   const limit = performance.now() + options.timeout
@@ -71,7 +72,8 @@ function reach(proxy: ProxyUrl, options: OutwardOptions): Promise<net.Socket> {
         reject(error)
       })
     const fail = (error: Error) => {
-      const cause = error instanceof AggregateError ? ((error.errors[0] as Error | undefined) ?? error) : error
+      const cause = firstReason(error)
+      if (proxy.secure && tlsError(cause) !== undefined) return refuse(untrusted(proxy, cause))
       const text = `the proxy ${formatProxyUrl(proxy)} cannot be reached: ${messageOf(cause)} (${errnoOf(cause)})`
       refuse(new SluiceError('ERR_SLUICE_UNREACHABLE', text, { cause }))
     }
@@ -81,6 +83,14 @@ function reach(proxy: ProxyUrl, options: OutwardOptions): Promise<net.Socket> {
     options.signal?.addEventListener('abort', abort)
     socket.once('error', fail)
     socket.once(proxy.secure ? 'secureConnect' : 'connect', () => settle(() => resolve(socket)))
+  })
+}
+
+function untrusted(proxy: ProxyUrl, cause: Error): SluiceError {
+  const text = `the certificate of the proxy ${formatProxyUrl(proxy)} is not trusted: ${messageOf(cause)} (${errnoOf(cause)})`
+  return new SluiceError('ERR_SLUICE_TLS', text, {
+    cause,
+    remedy: 'For a private certificate give --ca FILE; if the proxy has no TLS, write http://.',
   })
 }
 
@@ -135,6 +145,7 @@ function converse<Result>(
       }
     }
     const timer = setTimeout(() => fail(slow(proxy, 'took the connection, but did not answer')), options.timeout)
+    if (options.signal?.aborted) return abort()
     options.signal?.addEventListener('abort', abort)
     socket.on('end', onEnd)
     socket.on('error', onError)
@@ -148,7 +159,7 @@ function named(proxy: ProxyUrl, error: unknown): Error {
   if (!(error instanceof SluiceError)) return error as Error
   const message = error.message.replace(/^the proxy\b/, `the proxy ${formatProxyUrl(proxy)}`)
   const text = message === error.message ? `the proxy ${formatProxyUrl(proxy)}: ${message}` : message
-  const code = error.code === 'ERR_SLUICE_AUTH' ? error.code : 'ERR_SLUICE_PROXY'
+  const code = error.code === 'ERR_SLUICE_HANDSHAKE' ? 'ERR_SLUICE_PROXY' : error.code
   return new SluiceError(code, text, error.remedy === undefined ? {} : { remedy: error.remedy })
 }
 
@@ -177,7 +188,7 @@ function httpDialogue(
       : `Proxy-Authorization: ${answerTo(challenge, proxy.credentials, uri)}\r\n`
   const parser = new ResponseHeadParser()
   return {
-    first: Buffer.from(`CONNECT ${uri} HTTP/1.1\r\nHost: ${uri}\r\n${authorization}\r\n`, 'latin1'),
+    first: Buffer.from(`CONNECT ${uri} HTTP/1.1\r\nHost: ${uri}\r\n${authorization}\r\n`),
     push: (bytes) => {
       const answer = parser.push(bytes)
       if (answer === undefined) return undefined

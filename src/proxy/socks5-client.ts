@@ -71,6 +71,9 @@ export class Socks5Client {
     if (method === USER_PASSWORD && this.#credentials !== undefined) {
       this.#state = 'password'
       const [user, password] = [utf8(this.#credentials.user), utf8(this.#credentials.password)]
+      if (user.length > 255 || password.length > 255) {
+        throw unknown('takes no user or password longer than 255 bytes (RFC 1929)', 'Shorten it, or use an HTTP proxy.')
+      }
       return Uint8Array.of(1, user.length, ...user, password.length, ...password)
     }
     if (method !== NOT_ACCEPTABLE) throw failed(`chose method ${method}, which was not offered`)

@@ -1,9 +1,8 @@
 // What is in the way, named: a sluice behind obstacles, each a small program that does what real ones do.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import http from 'node:http'
 import net from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { connectProxy } from '../helpers/connect-proxy.js'
 import { closedPort, echo, type Listening, listen } from '../helpers/net.js'
 import { said, serve, sluice } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
@@ -93,28 +92,16 @@ describe('sluice check', () => {
   })
 
   it('goes through a proxy, and says when that is in the way', async () => {
-    const proxy = http.createServer()
-    proxy.on('connect', (request: http.IncomingMessage, socket: net.Socket) => {
-      const [host, port] = request.url!.split(':')
-      if (host !== '127.0.0.1') return void socket.end('HTTP/1.1 403 Forbidden\r\n\r\n')
-      const far = net.connect(Number(port), host, () => {
-        socket.write('HTTP/1.1 200 OK\r\n\r\n')
-        socket.pipe(far).pipe(socket)
-      })
-      far.on('error', () => socket.destroy())
-      socket.on('error', () => far.destroy())
-    })
-    proxy.listen(0, '127.0.0.1')
-    await once(proxy, 'listening')
-    const url = `http://127.0.0.1:${(proxy.address() as net.AddressInfo).port}`
+    const proxy = await listen((socket) => connectProxy(socket, () => {}, '403 Forbidden'))
+    const url = `http://127.0.0.1:${proxy.port}`
     assert.match(await check([plain.url, '--proxy', url], 0), /^ok {3}proxy .*works/ms)
     const text = await check(['ws://tunnel.invalid', '--proxy', url], 5)
     assert.match(text, /FAIL proxy .*tunnel\.invalid:80: 403[\s\S]*port 443 only[\s\S]*the proxy is in the way/)
-    proxy.closeAllConnections()
-    proxy.close()
+    for (const socket of proxy.sockets) socket.destroy()
+    await proxy.close()
   })
 
-  for (const [what, answer, expected] of [
+  for (const [what, answer, expected, code = 5] of [
     [
       'another web server',
       'HTTP/1.1 404 Not Found\r\nServer: Apache',
@@ -126,13 +113,19 @@ describe('sluice check', () => {
       'HTTP/1.1 502 Bad Gateway\r\nServer: nginx',
       /nginx is there, but not the sluice behind it/,
     ],
+    [
+      'a 403 of somebody else',
+      'HTTP/1.1 403 Forbidden\r\nServer: gate',
+      /whether it is sluice's, the next step tells[\s\S]*FAIL websocket/,
+      6,
+    ],
     ['Cloudflare', 'HTTP/1.1 521 Down\r\nCF-RAY: 1', /Cloudflare answers 521/],
   ] as const) {
     it(`names ${what}`, async () => {
       const there = await obstacle((socket) =>
         socket.once('data', () => socket.end(`${answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)),
       )
-      assert.match(await check([there.url], 5), expected)
+      assert.match(await check([there.url], code), expected)
       await there.close()
     })
   }

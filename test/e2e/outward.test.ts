@@ -3,15 +3,16 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import net from 'node:net'
+import type net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import tls from 'node:tls'
 import { generate } from 'selfsigned'
+import { connectProxy } from '../helpers/connect-proxy.js'
 import { need, which } from '../helpers/need.js'
 import { closedPort, connectTo, echo, type Listening, listen, receive } from '../helpers/net.js'
-import { connect, type Running, said, serve, sluice, start } from '../helpers/process.js'
+import { connect, type Running, said, serve, sluice, start, untilOpen } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const ENV = { SLUICE_TOKEN: TOKEN }
@@ -100,16 +101,8 @@ http_access deny all
     // Started as root it becomes another user, who must be able to read its files.
     chmodSync(folder, 0o755)
     const running = start(which('squid')!, ['-N', '-f', join(folder, `${scheme}.conf`)])
-    for (let tries = 0; ; tries++) {
-      try {
-        ;(await connectTo(port)).destroy()
-        return { ...running, port }
-      } catch (error) {
-        if (tries > 200 || running.child.exitCode !== null)
-          throw new Error(`squid: ${running.stderr()}`, { cause: error })
-        await new Promise((resolve) => setTimeout(resolve, 50))
-      }
-    }
+    await untilOpen(port, running)
+    return { ...running, port }
   }
 
   /** As htpasswd writes it. */
@@ -159,8 +152,12 @@ http_access deny all
     const url = `https://localhost:${(server.address() as net.AddressInfo).port}`
     await carries(plain.url, ['--proxy', url], { NODE_EXTRA_CA_CERTS: ca })
     await carries(secure.url, ['--proxy', url, ...pin], { NODE_EXTRA_CA_CERTS: ca })
-    const untrusted = await refused(plain.url, ['--proxy', url])
-    assert.match(untrusted.stderr(), /the proxy https:\/\/localhost:\d+ cannot be reached: .*certificate/)
+    await carries(plain.url, ['--proxy', url, '--ca', ca])
+    const untrusted = await refused(plain.url, ['--proxy', url], {}, 4)
+    assert.match(
+      untrusted.stderr(),
+      /the certificate of the proxy https:\/\/localhost:\d+ is not trusted[\s\S]*--ca FILE/,
+    )
     server.close()
   })
 
@@ -218,23 +215,3 @@ http_access deny all
     assert.match(useless.stderr(), /there is no proxy/)
   })
 })
-
-/** A small CONNECT proxy, whose answer comes in two pieces. */
-function connectProxy(socket: net.Socket, onRequest: (line: string) => void = () => {}): void {
-  socket.on('error', () => {})
-  socket.once('data', (chunk: Buffer) => {
-    const line = chunk.toString('latin1').split('\r\n')[0]!
-    onRequest(line)
-    const [, host, port] = /^CONNECT (\S+):(\d+) /.exec(line)!
-    if (host!.endsWith('.invalid')) return void socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
-    const far = net.connect(Number(port), host!, () => {
-      socket.write('HTTP/1.1 200 Conn')
-      setTimeout(() => {
-        socket.write('ection established\r\n\r\n')
-        socket.pipe(far)
-        far.pipe(socket)
-      }, 5)
-    })
-    far.on('error', () => socket.destroy())
-  })
-}

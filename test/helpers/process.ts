@@ -2,7 +2,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { ROOT } from './need.js'
-import { until } from './net.js'
+import { connectTo, until } from './net.js'
 
 export const CLI: string = join(ROOT, 'dist', 'cli', 'main.js')
 
@@ -90,6 +90,19 @@ export async function connect(
   const running = sluice(['connect', url, '-L', `0:${target}`, ...args], env)
   await said(running, /listening on \S+:(\d+) for/)
   return { ...running, port: Number(/listening on \S+:(\d+) for/.exec(running.stderr())![1]) }
+}
+
+/** Waits until a program listens on its port. */
+export async function untilOpen(port: number, running: Running): Promise<void> {
+  for (let tries = 0; tries < 400 && running.child.exitCode === null; tries++) {
+    try {
+      ;(await connectTo(port)).destroy()
+      return
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+  }
+  throw new Error(`nothing listens on port ${port}: ${running.stderr()}`)
 }
 
 /** Waits until the process has said this on standard error. */

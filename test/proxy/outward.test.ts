@@ -77,6 +77,7 @@ describe('SOCKS5, as a client', () => {
     ['a refusal of both ways', login, [5, 0xff], /accepts no user and password/],
     ['a method that was not offered', undefined, [5, 2], /chose method 2/],
     ['a wrong password', login, [5, 2, 1, 1], /does not accept the user and password/],
+    ['a password that is too long', { user: 'ann', password: 'x'.repeat(256) }, [5, 2], /longer than 255 bytes/],
     ['a rule', undefined, [5, 0, 5, 2, 0, 1], /does not connect to db\.example:5432: not allowed by its rules/],
     ['a reply of an unknown kind', undefined, [5, 0, 5, 99], /reply 99/],
     ['an address of an unknown kind', undefined, [5, 0, 5, 0, 0, 9, 0], /address type 9/],
@@ -114,6 +115,7 @@ describe('proxy URLs', () => {
       'http://secret@',
       'http://secret@proxy:99999',
       'http://%zz:secret@proxy',
+      'http://ann%0d%0a:secret@proxy',
       'http://a/b',
     ]) {
       assert.throws(

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, renameSync, writeFileSync } from 'node:fs'
 import { Command } from 'commander'
-import { formatTokenLine, parseTokenFile, withoutToken } from '../../config/index.ts'
+import { checkTokenName, formatTokenLine, parseTokenFile, withoutToken } from '../../config/index.ts'
 import { SluiceError } from '../../errors/index.ts'
 import { ExitCode, type Finish } from '../exit-codes.ts'
 import { value } from '../options.ts'
@@ -63,6 +63,7 @@ function replace(file: string, text: string): void {
 
 function makeToken(name: string, flags: FileFlags & { expires?: string }): number {
   const file = fileOf(flags)
+  checkTokenName(name)
   const token = randomBytes(24).toString('base64url')
   const sha256 = createHash('sha256').update(token).digest('hex')
   const line = formatTokenLine({ name, sha256, expires: flags.expires })
