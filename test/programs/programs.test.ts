@@ -10,8 +10,8 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { selfSigned } from '#src/server/index.js'
 import { need, needRoot, ROOT, which } from '../helpers/need.js'
-import { closedPort, connectTo, until } from '../helpers/net.js'
-import { CLI, connect, type Running, run, serve, start } from '../helpers/process.js'
+import { closedPort, until } from '../helpers/net.js'
+import { CLI, connect, run, serve, start, untilOpen } from '../helpers/process.js'
 import { Relay } from '../helpers/relay.js'
 import { TOKEN } from '../helpers/rig.js'
 
@@ -24,18 +24,6 @@ function postgresBin(): string {
   const base = '/usr/lib/postgresql'
   const versions = which(base) === undefined ? [] : readdirSync(base).sort((a, b) => Number(b) - Number(a))
   return join(base, versions[0] ?? 'none', 'bin')
-}
-
-async function untilOpen(port: number, running: Running): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
-    try {
-      ;(await connectTo(port)).destroy()
-      return
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, 25))
-    }
-  }
-  throw new Error(`nothing listens on port ${port}: ${running.stderr()}`)
 }
 
 /** How `connect` and `stdio` reach the server: its URL and the flags that go with it. */
