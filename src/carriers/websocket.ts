@@ -1,5 +1,4 @@
-import type { Carrier, CarrierEvents } from '../link/index.ts'
-import type { Memory } from '../session/index.ts'
+import { type Carrier, type CarrierEvents, OWNED } from '../link/index.ts'
 
 /** The part of the W3C WebSocket that is used: the browser's, Deno's, Bun's, and Node's from 22 on. */
 export type WebSocketLike = Pick<
@@ -8,9 +7,6 @@ export type WebSocketLike = Pick<
 >
 
 const OPEN = 1
-
-/** Bytes of a message are an ArrayBuffer of their own, which nobody reads into again. */
-const OWNED: Memory = { hold() {}, release() {} }
 
 /**
  * An open W3C WebSocket as a {@link Carrier}. It cannot be read slowly and has no acknowledgement of what was sent; neither is

@@ -10,7 +10,8 @@ import {
   type ServerUrl,
 } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
-import { type PlainTunnelOptions, parsePin } from '../node/index.ts'
+import { WAYS, type Way } from '../link/index.ts'
+import { type PlainTunnelOptions, parsePin, type TunnelClientOptions } from '../node/index.ts'
 import { checkField } from '../websocket/index.ts'
 import { environmentToken, readLogin, readSecret, readText } from './secrets.ts'
 
@@ -99,6 +100,13 @@ export function clientOptions(): Option[] {
     ),
     PING(),
     new Option('--mask-always', 'random masking keys over TLS too').env('SLUICE_MASK_ALWAYS'),
+    new Option(
+      '--transport <kind>',
+      'how a session travels; auto: the best that gets through (WebSocket, or requests over HTTP)',
+    )
+      .choices(['auto', ...WAYS])
+      .default('auto')
+      .env('SLUICE_TRANSPORT'),
     new Option('--plain', 'one WebSocket for each TCP connection, and no session').env('SLUICE_PLAIN'),
     QUIET(),
     VERBOSE(),
@@ -120,14 +128,18 @@ export interface ClientFlags {
   halfCloseTimeout: string
   pingInterval: string
   maskAlways?: boolean
+  transport: Way | 'auto'
   plain?: boolean
   quiet?: boolean
   verbose?: boolean
   logFormat?: string
 }
 
+/** What {@link readClientFlags} makes of them. */
+export type ReadClientFlags = PlainTunnelOptions & Pick<TunnelClientOptions, 'url' | 'transport'>
+
 /** Reads the flags, all of them before anything is done. */
-export function readClientFlags(urlText: string, flags: ClientFlags): PlainTunnelOptions & { readonly url: ServerUrl } {
+export function readClientFlags(urlText: string, flags: ClientFlags): ReadClientFlags {
   const url = parseServerUrl(urlText)
   const proxy = readProxy(url, flags)
   if (!url.secure && ((flags.ca !== undefined && !proxy?.secure) || flags.pin !== undefined)) {
@@ -152,6 +164,7 @@ export function readClientFlags(urlText: string, flags: ClientFlags): PlainTunne
     timeout: parseDuration(flags.timeout, '--timeout'),
     halfCloseTimeout: parseDuration(flags.halfCloseTimeout, '--half-close-timeout'),
     maskAlways: flags.maskAlways ?? false,
+    transport: flags.transport,
   }
 }
 

@@ -1,4 +1,11 @@
-import { W3cWebSocketCarrier, type WebSocketLike, webHost } from '../carriers/index.ts'
+import {
+  FetchClient,
+  type HttpWay,
+  openHttp,
+  W3cWebSocketCarrier,
+  type WebSocketLike,
+  webHost,
+} from '../carriers/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import { type AbortSignalLike, type Carrier, ClientLink } from '../link/index.ts'
 import { Feature, withDefaults } from '../wire/index.ts'
@@ -46,7 +53,11 @@ export async function connect(url: string | URL, options: ConnectOptions = {}): 
     host: webHost,
     parameters: PARAMETERS,
     events,
-    open: (route, signal) => openCarrier(route ? `${base}?route=${route}` : base, options, signal),
+    ways: ['websocket', 'stream', 'poll', 'turns'],
+    open: (way, route, signal) =>
+      way === 'websocket'
+        ? openCarrier(route ? `${base}?route=${route}` : base, options, signal)
+        : openOverHttp(base, way as HttpWay, route, options, signal),
   })
   const tunnel = new Tunnel(link, webHost, closed)
   await link.connect()
@@ -65,6 +76,20 @@ function sessionUrl(url: string | URL): string {
     throw new SluiceError('ERR_SLUICE_USAGE', `${parsed.href} is not a wss: or ws: URL without credentials and query`)
   }
   return `${scheme}//${parsed.host}${parsed.pathname.replace(/\/*$/, '/')}`
+}
+
+/** Where no WebSocket gets through: the same over requests of `fetch` (spec/http-1.md). */
+function openOverHttp(
+  base: string,
+  way: HttpWay,
+  route: string | undefined,
+  { token }: ConnectOptions,
+  abort: AbortSignalLike,
+): Promise<Carrier> {
+  const controller = new AbortController()
+  abort.onAbort(() => controller.abort())
+  const client = new FetchClient(`${base.replace(/^ws/, 'http')}http`, token)
+  return openHttp(client, { way, route, signal: controller.signal, maxMessage: PARAMETERS.max_message })
 }
 
 function openCarrier(url: string, options: ConnectOptions, signal: AbortSignalLike): Promise<Carrier> {

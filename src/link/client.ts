@@ -18,11 +18,12 @@ import {
 import { Abort, type AbortSignalLike } from './abort.ts'
 import { backoff } from './backoff.ts'
 import type { Carrier } from './carrier.ts'
-import { greet, join } from './greeting.ts'
+import { type Greeted, join } from './greeting.ts'
 import { Growth } from './growth.ts'
 import type { Host } from './host.ts'
 import type { IdleCuts } from './idle-cuts.ts'
 import { Pump } from './pump.ts'
+import { type Way, Ways } from './ways.ts'
 
 /** What a person wants to know of a link. */
 export interface ClientLinkEvents {
@@ -36,6 +37,8 @@ export interface ClientLinkEvents {
   carriers?(count: number): void
   /** Something was learned of the path, in the `IdleCuts`. */
   learned?(): void
+  /** Another kind of carrier than before is used. @param why what was in the way of the best, if that is not it */
+  way?(way: Way, why: string | undefined): void
   /** The server takes no new streams: it shuts down. Those that live may finish. */
   leaving?(): void
   /** The session is over, for good; undefined if we ended it. */
@@ -60,7 +63,11 @@ export interface ClientLinkOptions {
    *
    * @param route what the server wants in the URL of a join, or undefined for the first
    */
-  open(route: string | undefined, signal: AbortSignalLike): Promise<Carrier>
+  open(way: Way, route: string | undefined, signal: AbortSignalLike): Promise<Carrier>
+  /** The kinds of carriers that may be tried, from best to worst. Default: WebSocket alone. */
+  readonly ways?: readonly Way[]
+  /** The kind that worked the last time. */
+  readonly knownWay?: Way | undefined
   readonly session?: Pick<SessionOptions, 'pool' | 'replayBudget' | 'liveness'>
   /** How many carriers to keep; `auto` (default) opens more while bulk is held up by the line, up to 8. */
   readonly carriers?: number | 'auto'
@@ -73,6 +80,10 @@ export interface ClientLinkOptions {
 const FINAL = new Set(['ERR_SLUICE_AUTH', 'ERR_SLUICE_POLICY', 'ERR_SLUICE_GONE'])
 /** As many carriers as are ever opened on our own account. */
 const MOST_CARRIERS = 8
+/** How long the last message may take to leave, in milliseconds. */
+const FAREWELL = 1_000
+/** When a better kind of carrier is tried, in milliseconds after the last try: at the last of these from then on. */
+const IMPROVE_AFTER = [3_000, 10_000, 30_000, 60_000, 300_000, 600_000]
 /** When so many bytes have moved, it may be bulk. */
 const MAYBE_BULK = 256 * 1024
 
@@ -93,11 +104,23 @@ export class ClientLink {
   /** Attempts at carriers that are under way. */
   #bringing = 0
   #failure: SluiceError | undefined
+  readonly #ways: Ways
+  #improving = false
+  /** Attempts at a better kind of carrier. */
+  #improvements = 0
   resumes = 0
 
   constructor(options: ClientLinkOptions) {
+    const { host, ways = ['websocket'], knownWay } = options
     this.#options = options
-    this.#host = options.host
+    this.#host = host
+    this.#ways = new Ways({
+      host,
+      allowed: ways,
+      known: knownWay,
+      open: (way, route, signal) => options.open(way, route, signal),
+      changed: (way, why) => options.events?.way?.(way, why),
+    })
     this.#wanted = options.carriers === undefined || options.carriers === 'auto' ? 1 : options.carriers
   }
 
@@ -108,7 +131,7 @@ export class ClientLink {
    */
   async connect(): Promise<void> {
     const { host, parameters } = this.#options
-    const greeted = await this.#attempt(async (abort) => greet(await this.#options.open(undefined, abort), host))
+    const greeted = await this.#attempt((abort) => this.#ways.open(undefined, abort))
     const session = new Session(
       {
         role: 'client',
@@ -145,6 +168,7 @@ export class ClientLink {
     greeted.carrier.uncork()
     if (this.#options.carriers === undefined || this.#options.carriers === 'auto') session.watch(MAYBE_BULK)
     this.#fill()
+    this.#improveLater()
   }
 
   /** What streams that the server opens go to; set by whoever asks for listeners. */
@@ -198,6 +222,8 @@ export class ClientLink {
       while (!session.idle && !session.waiting && !session.over && this.#host.now() < end) await this.#sleep(10)
     }
     this.abort('the client ends')
+    const last = this.#host.now() + FAREWELL
+    while (this.#pump?.leaving && this.#host.now() < last) await this.#sleep(5)
   }
 
   /** Ends the session for good, at once. */
@@ -257,7 +283,9 @@ export class ClientLink {
   }
 
   get #target(): number {
-    return Math.min(this.#wanted, this.#first!.parameters.max_carriers)
+    // A carrier over HTTP/1.1 uses several connections as it is.
+    const several = this.#ways.current === 'websocket' || this.#ways.current === 'http2'
+    return several ? Math.min(this.#wanted, this.#first!.parameters.max_carriers) : 1
   }
 
   get #missing(): boolean {
@@ -276,7 +304,8 @@ export class ClientLink {
     this.#bringing++
     for (let attempt = 1; !session.over && !this.#aborted; attempt++) {
       try {
-        await this.#join()
+        await this.#join((route, abort) => this.#ways.open(route, abort))
+        this.#improveLater()
         break
       } catch (error) {
         if (session.over || this.#aborted) break
@@ -313,20 +342,23 @@ export class ClientLink {
     })
   }
 
-  /** Adds a carrier to the session (spec §9). */
-  async #join(): Promise<void> {
+  /** Adds a carrier to the session (spec §9); returns its number. */
+  async #join(open: (route: string, abort: Abort) => Promise<Greeted>): Promise<number | undefined> {
     const session = this.#session!
     const pump = this.#pump!
     const first = this.#first!
-    const { host, parameters, open } = this.#options
+    const { host, parameters } = this.#options
     const joined = await this.#attempt(async (abort) => {
-      const greeted = await greet(await open(first.route, abort), host)
+      const greeted = await open(first.route, abort)
       const number = session.takeCarrierNumber()
       const dead = session.deadCounts()
       return { ...greeted, number, counts: await join(greeted, { host, parameters, first, number, dead }) }
     })
     const { carrier, number, counts, hello, inlet } = joined
-    if (session.over) return carrier.destroy()
+    if (session.over) {
+      carrier.destroy()
+      return undefined
+    }
     const before = session.figures.resent
     pump.add(number, carrier)
     for (const dead of session.settleDead(counts, host.now())) pump.retire(dead)
@@ -334,6 +366,7 @@ export class ClientLink {
     inlet.run(pump, number)
     this.#joined(session.figures.resent - before)
     pump.flush()
+    return number
   }
 
   #joined(resent: number): void {
@@ -344,6 +377,34 @@ export class ClientLink {
     if (lostAt === undefined) return events?.carriers?.(session.carriers.length)
     this.resumes++
     events?.resumed?.({ after: this.#host.now() - lostAt, resent, streams: session.figures.streams })
+  }
+
+  // --- a better kind ---
+
+  /** While a kind of carrier is used that is not the best, the better ones are tried, ever less often. */
+  #improveLater(): void {
+    if (this.#improving || !this.#ways.improvable) return
+    this.#improving = true
+    const delay = IMPROVE_AFTER[Math.min(this.#improvements++, IMPROVE_AFTER.length - 1)]!
+    void this.#pause(delay * (1 + this.#host.random() / 4)).then(async () => {
+      this.#improving = false
+      if (this.#session!.over || this.#aborted || !this.#ways.improvable) return
+      if (!this.#session!.waiting) await this.#improve()
+      this.#improveLater()
+    })
+  }
+
+  /** Moves the session to a better kind: joins with it, then closes the others. */
+  async #improve(): Promise<void> {
+    try {
+      const number = await this.#join((route, abort) => this.#ways.improve(route, abort))
+      const session = this.#session!
+      if (number === undefined || session.over) return
+      for (const other of [...session.carriers]) if (other !== number) this.#pump!.retire(other)
+      this.#pump!.flush()
+    } catch {
+      // Nothing is lost: what was in the way still is, and the session has what it had.
+    }
   }
 
   // --- how many carriers ---

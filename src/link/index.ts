@@ -1,7 +1,7 @@
 /** Sessions on carriers: the pump, the client that comes back, and the server that lets it. Knows no host, only interfaces. */
 export type { AbortSignalLike } from './abort.ts'
 export { type BackoffOptions, backoff, DEFAULT_BACKOFF } from './backoff.ts'
-export type { Carrier, CarrierEvents } from './carrier.ts'
+export { type Carrier, type CarrierEvents, OWNED } from './carrier.ts'
 export { ClientLink, type ClientLinkEvents, type ClientLinkOptions, type Resumed } from './client.ts'
 export { Growth } from './growth.ts'
 export type { Host } from './host.ts'
@@ -14,3 +14,4 @@ export {
   type ServerSession,
   type SyncHost,
 } from './server.ts'
+export { WAYS, type Way } from './ways.ts'

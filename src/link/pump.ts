@@ -13,6 +13,7 @@ export class Pump {
   readonly #host: Host
   readonly #carriers = new Map<number, Carrier>()
   readonly #onLost: (carrier: number, why: string) => void
+  readonly #leaving = new Set<number>()
   #flushing = false
   #deferred = false
   #flushedAt = 0
@@ -37,6 +38,11 @@ export class Pump {
     // Alone, what is to be sent leaves at once; in a crowd it waits for the rest of the turn, and they share one write.
     if (this.#host.now() - this.#flushedAt > BUSY) this.#host.soon(this.#flushLater)
     else this.#host.defer(this.#flushLater)
+  }
+
+  /** Whether carriers have yet to send the last of what was said, after the end of the session. */
+  get leaving(): boolean {
+    return this.#leaving.size > 0
   }
 
   /** Tells the session the time, before it is used outside of the pump. */
@@ -65,6 +71,7 @@ export class Pump {
   }
 
   lost(number: number, why: string): void {
+    this.#leaving.delete(number)
     if (!this.#carriers.delete(number) || !this.session.carriers.includes(number)) return
     this.session.lost(number, this.#host.now())
     this.#onLost(number, why)
@@ -123,7 +130,10 @@ export class Pump {
   #end(): void {
     this.#cancelTimer()
     this.#timerAt = Number.POSITIVE_INFINITY
-    for (const carrier of this.#carriers.values()) carrier.close()
+    for (const [number, carrier] of this.#carriers) {
+      this.#leaving.add(number)
+      carrier.close()
+    }
     this.#carriers.clear()
   }
 }

@@ -12,8 +12,11 @@ export { TunnelDuplex } from './duplex.ts'
 export { errnoCode } from './errno.ts'
 export { Heartbeat, PING_INTERVAL } from './heartbeat.ts'
 export { nodeHost } from './host.ts'
+export { NodeHttpClient } from './http.ts'
+export { HTTP2_WINDOW, Http2Carrier, openHttp2 } from './http2.ts'
 export { bindError, LocalListener, type StreamEndpoint } from './local-listener.ts'
 export { OPEN_TIMEOUT, type OpenedWebSocket, type OpenOptions, openWebSocket, probe } from './open.ts'
+export { PartWriter } from './part-writer.ts'
 export { PathMemory } from './path-memory.ts'
 export {
   type ForwardEvents,

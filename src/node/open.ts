@@ -87,7 +87,7 @@ export async function probe(url: ServerUrl, path: string, options: OpenOptions):
   return { ...head, reasonLine: firstLine(early) }
 }
 
-function requestFields(options: OpenOptions): HeaderFields {
+export function requestFields(options: OpenOptions): HeaderFields {
   const token = options.token === undefined ? [] : [['Authorization', `Bearer ${options.token}`] as const]
   return [...token, ...(options.fields ?? [])]
 }
@@ -179,7 +179,8 @@ function over(socket: net.Socket, url: ServerUrl, options: OpenOptions): SocketS
   return SocketStream.connectTls({ socket, ...tlsOptions(url, options) }, 'data')
 }
 
-function tlsOptions(url: ServerUrl, options: OpenOptions): tls.ConnectionOptions {
+/** What TLS to a server is asked for, and trusted by. */
+export function tlsOptions(url: ServerUrl, options: OpenOptions): tls.ConnectionOptions {
   const servername = net.isIP(url.host) === 0 ? { servername: url.host } : {}
   return { ...servername, ALPNProtocols: ['http/1.1'], ...trustOptions(options) }
 }
@@ -198,7 +199,8 @@ function endedEarly(where: string, nothing: boolean): SluiceError {
   })
 }
 
-function unreachable(url: ServerUrl, error: Error): SluiceError {
+/** A failure to connect, in words. */
+export function unreachable(url: ServerUrl, error: Error): SluiceError {
   if (error instanceof SluiceError) return error
   const known = url.secure ? tlsError(error) : undefined
   if (known !== undefined) return known

@@ -1,10 +1,12 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { dirname } from 'node:path'
-import { IdleCuts, type IdleCutsState } from '../link/index.ts'
+import { IdleCuts, type IdleCutsState, WAYS, type Way } from '../link/index.ts'
 
 /** What one path was seen to do, as it is kept in the file. */
 interface Kept extends IdleCutsState {
+  /** The kind of carrier that got through, where it was not a WebSocket. */
+  readonly way?: Way
   /** Day of the last change, as `Date.now()`. */
   readonly at: number
 }
@@ -21,15 +23,18 @@ export class PathMemory {
   readonly #file: string | undefined
   readonly #paths = new Map<string, IdleCuts>()
   readonly #times = new Map<string, number>()
+  /** Kinds of carriers, by server and all networks that this machine is in: chosen before a connection is. */
+  readonly #ways = new Map<string, Way>()
   #networks = new Map<string, string>()
 
   /** @param file where to keep it; undefined to keep it for the life of the process only */
   constructor(file?: string) {
     this.#file = file
     if (file === undefined) return
-    for (const [key, { at, ...state }] of Object.entries(readKept(file))) {
+    for (const [key, { at, way, ...state }] of Object.entries(readKept(file))) {
       if (Date.now() - at > KEPT_FOR) continue
-      this.#paths.set(key, new IdleCuts(state))
+      if (way === undefined) this.#paths.set(key, new IdleCuts(state))
+      else if (WAYS.includes(way)) this.#ways.set(key, way)
       this.#times.set(key, at)
     }
   }
@@ -46,10 +51,26 @@ export class PathMemory {
     return cuts
   }
 
+  /** The kind of carrier that got through to a server from where this machine is now; undefined if nothing is known. */
+  wayTo(server: string): Way | undefined {
+    return this.#ways.get(`${server} at ${this.#here()}`)
+  }
+
+  /** This kind of carrier got through to a server. */
+  wentBy(server: string, way: Way): void {
+    const key = `${server} at ${this.#here()}`
+    // The WebSocket is tried first in any case.
+    if (way === 'websocket') this.#ways.delete(key)
+    else this.#ways.set(key, way)
+    this.#times.set(key, Date.now())
+    this.save()
+  }
+
   /** What is known, by path. */
-  get known(): Readonly<Record<string, IdleCutsState>> {
-    const all = [...this.#paths].map(([key, { state }]) => [key, state] as const)
-    return Object.fromEntries(all.filter(([, state]) => Object.keys(state).length > 0))
+  get known(): Readonly<Record<string, Omit<Kept, 'at'>>> {
+    const cuts = [...this.#paths].map(([key, { state }]) => [key, state] as const)
+    const ways = [...this.#ways].map(([key, way]) => [key, { way }] as const)
+    return Object.fromEntries([...cuts.filter(([, state]) => Object.keys(state).length > 0), ...ways])
   }
 
   /** Writes what is known to the file. */
@@ -67,6 +88,13 @@ export class PathMemory {
     } catch {
       // A home that cannot be written to: the next run learns again.
     }
+  }
+
+  /** The networks that this machine is in, as CIDRs. */
+  #here(): string {
+    const own = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+    const networks = own.filter(({ internal, cidr }) => !internal && cidr !== null && !cidr.startsWith('fe80:'))
+    return networks.map(({ cidr }) => cidr).join(' ') || 'nowhere'
   }
 
   /** The network that an address of this machine is in, as CIDR. */

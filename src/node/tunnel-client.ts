@@ -1,10 +1,13 @@
+import { openHttp } from '../carriers/index.ts'
 import type { ServerUrl } from '../config/index.ts'
 import { SluiceError, type SluiceErrorCode } from '../errors/index.ts'
-import { ClientLink, type ClientLinkEvents, type IdleCuts } from '../link/index.ts'
+import { ClientLink, type ClientLinkEvents, type IdleCuts, WAYS, type Way } from '../link/index.ts'
 import type { SessionOptions } from '../session/index.ts'
 import { Feature, type Parameters, withDefaults } from '../wire/index.ts'
 import { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 import { nodeHost } from './host.ts'
+import { NodeHttpClient } from './http.ts'
+import { openHttp2 } from './http2.ts'
 import { type OpenOptions, openWebSocket } from './open.ts'
 import type { PathMemory } from './path-memory.ts'
 
@@ -12,6 +15,8 @@ export interface TunnelClientOptions extends OpenOptions {
   readonly url: ServerUrl
   /** How many WebSockets a session keeps; `auto` (default) opens more while bulk is held up by the line, up to 8. */
   readonly carriers?: number | 'auto'
+  /** The kind of carrier; `auto` (default) takes the best that gets through, and changes to a better one when it can. */
+  readonly transport?: Way | 'auto'
   /** What is known of paths, from earlier runs too. Default: nothing, and nothing is kept. */
   readonly paths?: PathMemory
   readonly events?: ClientLinkEvents
@@ -48,6 +53,10 @@ export function clientLink(options: TunnelClientOptions): ClientLink {
     parameters: PARAMETERS,
     events: {
       ...options.events,
+      way: (way, why) => {
+        paths?.wentBy(url.authority, way)
+        options.events?.way?.(way, why)
+      },
       learned: () => {
         options.events?.learned?.()
         paths?.save()
@@ -56,23 +65,36 @@ export function clientLink(options: TunnelClientOptions): ClientLink {
     ...(options.carriers === undefined ? {} : { carriers: options.carriers }),
     ...(options.session === undefined ? {} : { session: options.session }),
     ...(paths === undefined ? {} : { idleCuts: () => (cuts ??= paths.of(url.authority, undefined)) }),
-    open: async (route, signal) => {
+    ways: options.transport === undefined || options.transport === 'auto' ? waysTo(url) : [options.transport],
+    knownWay: paths?.wayTo(url.authority),
+    open: async (way, route, abort) => {
       const controller = new AbortController()
-      signal.onAbort(() => controller.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down')))
-      const query = route ? `?route=${encodeURIComponent(route)}` : ''
-      const { ws, protocol, localAddress } = await openWebSocket(url, `${url.prefix}/${query}`, {
-        ...options,
-        protocols: [SESSION_PROTOCOL],
-        signal: controller.signal,
-      })
+      const { signal } = controller
+      abort.onAbort(() => controller.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down')))
+      const maxMessage = PARAMETERS.max_message
+      if (way === 'http2') return openHttp2(url, route, { ...options, signal, maxMessage })
+      if (way !== 'websocket') return openHttp(new NodeHttpClient(url, options), { way, route, signal, maxMessage })
+      const { carrier, localAddress } = await openSession(url, route, { ...options, signal })
       cuts = paths?.of(url.authority, localAddress)
-      if (protocol === SESSION_PROTOCOL) return new WebSocketCarrier(ws)
-      ws.destroy()
-      throw new SluiceError('ERR_SLUICE_REFUSED', 'the server answered the WebSocket handshake, but has no sluice.1', {
-        status: 101,
-        remedy: 'For a server that is not sluice, give --plain, and --url-template if it wants a path of its own.',
-      })
+      return carrier
     },
+  })
+}
+
+/** The kinds of carriers that there are to a server: HTTP/2 is agreed on within TLS. */
+function waysTo({ secure }: ServerUrl): readonly Way[] {
+  return secure ? WAYS : WAYS.filter((way) => way !== 'http2')
+}
+
+async function openSession(url: ServerUrl, route: string | undefined, options: OpenOptions) {
+  const query = route ? `?route=${encodeURIComponent(route)}` : ''
+  const opened = await openWebSocket(url, `${url.prefix}/${query}`, { ...options, protocols: [SESSION_PROTOCOL] })
+  const { ws, protocol, localAddress } = opened
+  if (protocol === SESSION_PROTOCOL) return { carrier: new WebSocketCarrier(ws), localAddress }
+  ws.destroy()
+  throw new SluiceError('ERR_SLUICE_REFUSED', 'the server answered the WebSocket handshake, but has no sluice.1', {
+    status: 101,
+    remedy: 'For a server that is not sluice, give --plain, and --url-template if it wants a path of its own.',
   })
 }
 

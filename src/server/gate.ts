@@ -2,8 +2,9 @@ import type { IncomingMessage } from 'node:http'
 import { formatHostPort, type HostPort } from '../config/index.ts'
 import { messageOf } from '../errors/index.ts'
 import { SESSION_PROTOCOL } from '../node/index.ts'
-import { checkRequest, fieldHas, type HeaderFields } from '../websocket/index.ts'
+import { checkRequest, fieldHas, fieldValues, type HeaderFields } from '../websocket/index.ts'
 import type { Auth, Principal } from './auth.ts'
+import { type HttpAsked, parseHttpAsked } from './http/request.ts'
 import { hostAllowed, originAllowed } from './origin.ts'
 import type { Policy } from './policy/policy.ts'
 import { type Asked, fieldsOf, parsePath } from './request.ts'
@@ -17,6 +18,15 @@ export interface HttpRefusal {
 
 /** A handshake that is let in. */
 export type Admitted = AdmittedPlain | AdmittedSession | AdmittedWisp
+
+/** A request of a carrier over HTTP (spec/http-1.md §2). */
+export interface AdmittedHttp {
+  readonly kind: 'http'
+  readonly principal: Principal
+  readonly asked: HttpAsked
+  /** The origin of the page that asks, if one does. */
+  readonly origin: string | undefined
+}
 
 /** For Wisp v1: its targets come later too. */
 export interface AdmittedWisp {
@@ -96,6 +106,51 @@ export function decide(request: IncomingMessage, options: GateOptions): Admitted
   if ('status' in upgrade) return upgrade
   const protocol = upgrade.protocols.includes(PLAIN_PROTOCOL) ? PLAIN_PROTOCOL : undefined
   return { kind: 'plain', principal, key: upgrade.key, protocol, ...found }
+}
+
+/**
+ * The same for a request of a carrier over HTTP (spec/http-1.md §2); a page's preflight (Fetch §4.8) is answered with 204.
+ *
+ * @returns undefined for a path that is not that of such carriers
+ */
+export function decideHttp(request: IncomingMessage, options: GateOptions): AdmittedHttp | HttpRefusal | undefined {
+  let asked: HttpAsked | undefined
+  let malformed: string | undefined
+  try {
+    asked = parseHttpAsked(request.url ?? '', options.prefix)
+    if (asked === undefined) return undefined
+  } catch (error) {
+    malformed = messageOf(error)
+  }
+  const fields = fieldsOf(request)
+  const stranger = refuseStranger(fields, options)
+  if (stranger !== undefined) return stranger
+  const origin = fieldValues(fields, 'origin')[0]
+  if (request.method === 'OPTIONS' && origin !== undefined) return refusal(204, '', preflightFields(origin))
+  if (request.method !== 'POST') return refusal(405, 'only POST is answered here', [['Allow', 'POST']])
+  const principal = options.auth.authenticate(fields)
+  if (principal === undefined) return unauthenticated()
+  if (asked === undefined) return refusal(400, malformed ?? 'the request cannot be read')
+  return { kind: 'http', principal, asked, origin }
+}
+
+function preflightFields(origin: string): HeaderFields {
+  return [
+    ...originFields(origin),
+    ['Access-Control-Allow-Methods', 'POST'],
+    ['Access-Control-Allow-Headers', 'authorization, content-type'],
+    ['Access-Control-Max-Age', '600'],
+  ]
+}
+
+/** What lets a page that may use the server read its answers (Fetch §3.3.3). */
+export function originFields(origin: string | undefined): HeaderFields {
+  return origin === undefined
+    ? []
+    : [
+        ['Access-Control-Allow-Origin', origin],
+        ['Vary', 'Origin'],
+      ]
 }
 
 /** Whether it is the path of sessions, with their subprotocol. */

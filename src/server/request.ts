@@ -6,11 +6,17 @@ import type { HeaderFields } from '../websocket/index.ts'
 /** What a request path asks for; undefined is a path of nobody's. */
 export type Asked = { readonly target: HostPort } | { readonly named: string } | undefined
 
-/** The header fields of a request in their order, duplicates kept: node's own `headers` merges them. */
+/**
+ * The header fields of a request in their order, duplicates kept: node's own `headers` merges them. Over HTTP/2 `:authority`
+ * is what `Host` is over HTTP/1.1 (RFC 9113 §8.3.1).
+ */
 export function fieldsOf(request: IncomingMessage): HeaderFields {
   const raw = request.rawHeaders
   const fields: [string, string][] = []
-  for (let i = 0; i + 1 < raw.length; i += 2) fields.push([raw[i]!, raw[i + 1]!])
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] === ':authority' ? 'host' : raw[i]!
+    if (!name.startsWith(':')) fields.push([name, raw[i + 1]!])
+  }
   return fields
 }
 

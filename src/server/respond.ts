@@ -1,4 +1,4 @@
-import { STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { HeaderFields } from '../websocket/index.ts'
 
@@ -21,12 +21,23 @@ export function plainText(status: number, message: string, fields: HeaderFields 
 export function answerFields(answer: Answer): HeaderFields {
   return [
     ['Content-Type', answer.type],
-    ['Content-Length', String(Buffer.byteLength(answer.body))],
+    ...(answer.status === 204 ? [] : [['Content-Length', String(Buffer.byteLength(answer.body))] as const]),
     ['Cache-Control', 'no-store'],
     ['X-Content-Type-Options', 'nosniff'],
     ['Connection', 'close'],
     ...answer.fields,
   ]
+}
+
+/** Answers a request; what it has as a body is dropped, and the connection does not go on. */
+export function respond(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+  request.resume()
+  const fields = answerFields(answer).filter(([name]) => request.httpVersionMajor < 2 || name !== 'Connection')
+  response.writeHead(
+    answer.status,
+    fields.flatMap((field) => [...field]),
+  )
+  response.end(request.method === 'HEAD' || answer.status === 204 ? undefined : answer.body)
 }
 
 /** Answers on a socket that asked for an upgrade and does not get it, and ends it. */

@@ -1,4 +1,4 @@
-import http from 'node:http'
+import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
@@ -6,9 +6,10 @@ import type { HostPort } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
 import { bindError } from '../node/index.ts'
 import { NoAuth } from './auth.ts'
+import { Http2Side } from './http/http2.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { ProxiedClients } from './proxied.ts'
-import { plainText, respondRaw } from './respond.ts'
+import { plainText, respond, respondRaw } from './respond.ts'
 import { Tunnel, type TunnelOptions } from './tunnel.ts'
 
 export interface ServerOptions extends TunnelOptions {
@@ -21,6 +22,11 @@ export interface ServerOptions extends TunnelOptions {
   readonly tls?: { readonly cert: string; readonly key: string } | undefined
 }
 
+/** Connections of carriers over HTTP are kept between requests, in milliseconds. */
+const KEEP_ALIVE = 65_000
+
+const NOTHING = plainText(404, 'there is nothing here')
+
 const LOOPBACK = /^(127\.[0-9.]+|::1|localhost)$/i
 
 /** Whether an address is reached from this machine only. */
@@ -32,6 +38,7 @@ export function isLoopback(host: string): boolean {
 export class Server {
   readonly tunnel: Tunnel
   readonly #http: http.Server | https.Server
+  readonly #http2: Http2Side | undefined
   readonly #listen: HostPort
   readonly #reusePort: boolean
 
@@ -67,7 +74,9 @@ export class Server {
     const common = {
       maxHeaderSize: headerBytes,
       headersTimeout: handshakeTimeout,
-      requestTimeout: handshakeTimeout,
+      // Bodies of carriers take as long as they take; whoever is refused is not listened to.
+      requestTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE,
       connectionsCheckingInterval: Math.min(1_000, handshakeTimeout / 2),
       noDelay: true,
       keepAlive: true,
@@ -75,14 +84,13 @@ export class Server {
     this.#http = options.tls ? secureServer({ ...common, ...options.tls, handshakeTimeout }) : http.createServer(common)
     if (options.proxiesFrom !== undefined) proxied.guard(this.#http)
     this.#http.maxConnections = sockets
-    this.#http.on('request', (request, response) => {
-      if (this.tunnel.handleRequest(request, response)) return
-      request.resume()
-      response.writeHead(404, { 'Content-Type': 'text/plain; charset=utf-8', Connection: 'close' })
-      response.end('there is nothing here\n')
-    })
+    const onRequest = (request: IncomingMessage, response: ServerResponse) => {
+      if (!this.tunnel.handleRequest(request, response)) respond(request, response, NOTHING)
+    }
+    this.#http.on('request', onRequest)
+    if (this.#http instanceof https.Server) this.#http2 = new Http2Side(this.#http, headerBytes, onRequest)
     this.#http.on('upgrade', (request, socket, head) => {
-      if (!this.tunnel.handleUpgrade(request, socket, head)) respondRaw(socket, plainText(404, 'there is nothing here'))
+      if (!this.tunnel.handleUpgrade(request, socket, head)) respondRaw(socket, NOTHING)
     })
   }
 
@@ -124,9 +132,11 @@ export class Server {
     // On a port of its own the next process can begin; on a shared one, sessions that live on here must find their way back.
     const early = this.#reusePort ? undefined : close()
     this.#http.closeIdleConnections()
+    this.#http2?.close()
     await this.tunnel.drain(grace)
     const closed = early ?? close()
     this.#http.closeAllConnections()
+    this.#http2?.destroy()
     await closed
   }
 }
@@ -138,7 +148,7 @@ function canReusePort(): boolean {
 
 function secureServer(options: https.ServerOptions): https.Server {
   try {
-    return https.createServer({ ...options, minVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] })
+    return https.createServer({ ...options, minVersion: 'TLSv1.2', ALPNProtocols: ['h2', 'http/1.1'] })
   } catch (cause) {
     throw badCertificate(cause)
   }

@@ -18,20 +18,24 @@ import type { Auth, Principal } from './auth.ts'
 import { Dialler } from './dialler.ts'
 import {
   type Admitted,
+  type AdmittedHttp,
   type AdmittedPlain,
   type AdmittedWisp,
   decide,
+  decideHttp,
   type GateOptions,
   type HttpRefusal,
   refusal,
 } from './gate.ts'
+import { HttpCarriers } from './http/carriers.ts'
+import { exchangeOf } from './http/exchange.ts'
 import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
 import { type ConnectionOutcome, closeFor, Live, plainOutcome, streamOutcome } from './live.ts'
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
 import { ReversePolicy } from './policy/reverse.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
-import { type Answer, answerFields, plainText, respondRaw } from './respond.ts'
+import { type Answer, plainText, respond, respondRaw } from './respond.ts'
 import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
 import { MAX_WISP_MESSAGE, WispConnection } from './wisp/connection.ts'
 
@@ -120,6 +124,7 @@ export class Tunnel {
   readonly #heartbeat: Heartbeat
   readonly #dialler: Dialler
   readonly #service: SessionService
+  readonly #carriers: HttpCarriers
   readonly #live = new Map<Pick<Live, 'ws' | 'shutDown'>, Principal>()
   readonly #aborted = new AbortController()
   #draining = false
@@ -164,6 +169,10 @@ export class Tunnel {
       elsewhereUntil: performance.now() + (options.elsewhereFor ?? 0),
       still: (principal) => this.#still(principal),
       events: this.#serviceEvents(),
+    })
+    this.#carriers = new HttpCarriers(this.limits.connections, (carrier, principal, route, { request }) => {
+      const client = this.#clientOf(request)
+      this.#service.accept(carrier, { principal, from: textOf(client), client }, route)
     })
   }
 
@@ -225,14 +234,16 @@ export class Tunnel {
 
   /** Takes a `request` event; false, with nothing done, if the path is none of the tunnel's. */
   handleRequest(request: IncomingMessage, response: ServerResponse): boolean {
-    const answer = this.#ownPage(request) ?? this.#answerTunnel(request)
+    const verdict = this.#limited(request, decideHttp(request, this.#gate))
+    if (verdict !== undefined && 'kind' in verdict) {
+      const exchange = exchangeOf(request, response, verdict.origin)
+      this.#carriers.handle(verdict.asked, verdict.principal, exchange)
+      return true
+    }
+    const answer =
+      verdict === undefined ? (this.#ownPage(request) ?? this.#answerTunnel(request)) : this.#refuse(request, verdict)
     if (answer === undefined) return false
-    request.resume()
-    response.writeHead(
-      answer.status,
-      answerFields(answer).flatMap((field) => [...field]),
-    )
-    response.end(request.method === 'HEAD' ? undefined : answer.body)
+    respond(request, response, answer)
     return true
   }
 
@@ -275,12 +286,18 @@ export class Tunnel {
   }
 
   #verdict(request: IncomingMessage): Admitted | HttpRefusal | undefined {
-    const verdict = decide(request, this.#gate)
-    if (verdict === undefined) return undefined
+    return this.#limited(request, decide(request, this.#gate))
+  }
+
+  /** What is not admitted because there is too much of it, or because the server is about to end. */
+  #limited<T extends Admitted | AdmittedHttp>(
+    request: IncomingMessage,
+    verdict: T | HttpRefusal | undefined,
+  ): T | HttpRefusal | undefined {
+    if (verdict === undefined || goesOn(verdict)) return verdict
     const retry = [['Retry-After', '1']] as const
     // Sessions that live on here may come back while the server drains.
-    const joins = 'kind' in verdict && verdict.kind === 'session' && verdict.route !== undefined
-    if (this.#draining && !joins) return refusal(503, 'the server is shutting down', retry)
+    if (this.#draining && !joins(verdict)) return refusal(503, 'the server is shutting down', retry)
     if (!this.#rate.take(this.#clientOf(request).host, performance.now())) {
       return refusal(429, 'too many handshakes from this address', retry)
     }
@@ -309,9 +326,13 @@ export class Tunnel {
     const verdict = this.#verdict(request)
     if (verdict === undefined) return undefined
     // Not an upgrade event, so the handshake check has refused it; `Admitted` cannot be.
-    const { status, message, fields } =
-      'status' in verdict ? verdict : refusal(426, 'an upgrade is needed', [['Upgrade', 'websocket']])
-    if (status !== 426) this.#refused(request, { status, message, fields })
+    const refused = 'status' in verdict ? verdict : refusal(426, 'an upgrade is needed', [['Upgrade', 'websocket']])
+    return this.#refuse(request, refused)
+  }
+
+  #refuse(request: IncomingMessage, refused: HttpRefusal): Answer {
+    const { status, message, fields } = refused
+    if (status !== 426 && status !== 204) this.#refused(request, refused)
     return plainText(status, message, fields)
   }
 
@@ -400,6 +421,17 @@ export class Tunnel {
       this.#checkIdle()
     }
   }
+}
+
+/** A request of a carrier that is there already: it was counted when it began. */
+function goesOn(verdict: Admitted | AdmittedHttp | HttpRefusal): boolean {
+  return 'kind' in verdict && verdict.kind === 'http' && 'id' in verdict.asked
+}
+
+function joins(verdict: Admitted | AdmittedHttp | HttpRefusal): boolean {
+  if (!('kind' in verdict)) return false
+  if (verdict.kind === 'session') return verdict.route !== undefined
+  return verdict.kind === 'http' && 'route' in verdict.asked && verdict.asked.route !== undefined
 }
 
 function textOf({ host, port }: HostPort): string {

@@ -14,6 +14,7 @@ export {
 } from './frame.ts'
 export { type Parameters, withDefaults } from './hello.ts'
 export { MAX_TEXT } from './parse.ts'
+export { ANSWER_MARK, PART_END, PartReader, type PartSink, partHead } from './parts.ts'
 export {
   CloseReason,
   Feature,

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { type Forward, formatServerUrl, parseDuration, parseForwards, plainTarget } from '../../config/index.ts'
 import { messageOf, SluiceError } from '../../errors/index.ts'
-import type { ClientLinkEvents } from '../../link/index.ts'
+import type { ClientLinkEvents, Way } from '../../link/index.ts'
 import {
   FINAL_ERRORS,
   Heartbeat,
@@ -15,7 +15,15 @@ import {
 import type { ProxyCredentials } from '../../proxy/index.ts'
 import type { Finish } from '../exit-codes.ts'
 import { type Forwards, plainPair, startForwards, startPlain } from '../forwards.ts'
-import { type ClientFlags, CONFIG, clientOptions, list, readClientFlags, value } from '../options.ts'
+import {
+  type ClientFlags,
+  CONFIG,
+  clientOptions,
+  list,
+  type ReadClientFlags,
+  readClientFlags,
+  value,
+} from '../options.ts'
 import type { Report } from '../report.ts'
 import { readLogin } from '../secrets.ts'
 import { clientState } from '../state.ts'
@@ -85,7 +93,7 @@ interface ConnectFlags extends ClientFlags {
 }
 
 interface Connecting {
-  readonly options: PlainTunnelOptions
+  readonly options: ReadClientFlags
   readonly forwards: readonly Forward[]
   readonly report: Report
   readonly stop: Stop
@@ -207,6 +215,14 @@ function tunnelEvents(report: Report, fail: (error: SluiceError) => void): Sessi
   }
 }
 
+const WAY_NAMES: Readonly<Record<Way, string>> = {
+  websocket: 'over WebSocket',
+  http2: 'over HTTP/2',
+  stream: 'over HTTP, with answers that are streamed',
+  poll: 'over HTTP, with long polling',
+  turns: 'over HTTP, one request at a time',
+}
+
 function linkEvents(report: Report): ClientLinkEvents {
   return {
     lost: (why, left) =>
@@ -219,6 +235,10 @@ function linkEvents(report: Report): ClientLinkEvents {
         `resumed after ${(after / 1000).toFixed(1)} s, ${formatBytes(resent)} sent again, ${streams} stream${streams === 1 ? '' : 's'} kept`,
       ),
     carriers: (count) => report.detail(`WebSockets of the session: ${count}`),
+    way: (way, why) =>
+      report.say(
+        `${why === undefined ? '' : `WebSocket does not get through (${why}): `}the session goes ${WAY_NAMES[way]}`,
+      ),
     leaving: () => report.say('the server shuts down: its connections may finish, new ones go to a new session'),
   }
 }

@@ -14,16 +14,19 @@ import {
   failureOf,
   Heartbeat,
   lacksSessions,
+  PathMemory,
   type PlainTunnelOptions,
   plainConnection,
   Splice,
   type SpliceOutcome,
   StdioStream,
   spliceFailure,
+  type TunnelClientOptions,
   wireTarget,
 } from '../../node/index.ts'
 import { ExitCode, exitCodeOf, type Finish } from '../exit-codes.ts'
 import { type ClientFlags, clientOptions, readClientFlags } from '../options.ts'
+import { pathsFile } from '../status-socket.ts'
 import { reportFor } from '../world.ts'
 
 /** How long the last message may take to leave, in milliseconds. */
@@ -46,6 +49,7 @@ async function runStdio(urlText: string, targetText: string, flags: ClientFlags)
   const options = {
     ...readClientFlags(urlText, flags),
     heartbeat: new Heartbeat(parseDuration(flags.pingInterval, '--ping-interval')),
+    paths: new PathMemory(pathsFile()),
     // What is still typed after the far end is over has nowhere to go.
     lingerTimeout: 0,
   }
@@ -55,7 +59,11 @@ async function runStdio(urlText: string, targetText: string, flags: ClientFlags)
   return exitCodeOf(failure)
 }
 
-async function carry(target: Target, options: PlainTunnelOptions, plain: boolean): Promise<SluiceError | undefined> {
+async function carry(
+  target: Target,
+  options: PlainTunnelOptions & TunnelClientOptions,
+  plain: boolean,
+): Promise<SluiceError | undefined> {
   if (!plain) {
     const link = clientLink(options)
     try {

@@ -1,0 +1,36 @@
+import { messageOf, SluiceError } from '../errors/index.ts'
+import type { HttpAnswer, HttpClient } from './http.ts'
+
+/** `fetch` for carriers over HTTP: the browser's, Deno's, Bun's, Node's. */
+export class FetchClient implements HttpClient {
+  readonly #base: string
+  readonly #headers: Record<string, string>
+
+  /** @param base `https://host/prefix/http` */
+  constructor(base: string, token: string | undefined) {
+    this.#base = base
+    this.#headers = token === undefined ? {} : { Authorization: `Bearer ${token}` }
+  }
+
+  async post(path: string, body: Uint8Array | undefined, signal: AbortSignal): Promise<HttpAnswer> {
+    const typed = body === undefined ? {} : { 'Content-Type': 'application/octet-stream' }
+    const content = body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }
+    let response: Response
+    try {
+      response = await fetch(`${this.#base}${path}`, {
+        method: 'POST',
+        headers: { ...this.#headers, ...typed },
+        ...content,
+        signal,
+        cache: 'no-store',
+        credentials: 'omit',
+        redirect: 'error',
+      })
+    } catch (cause) {
+      throw new SluiceError('ERR_SLUICE_UNREACHABLE', `requests over HTTP fail: ${messageOf(cause)}`, { cause })
+    }
+    const reader = response.body?.getReader()
+    const read = async (): Promise<Uint8Array | undefined> => (await reader?.read())?.value
+    return { status: response.status, read }
+  }
+}

@@ -1,0 +1,49 @@
+import http from 'node:http'
+import type { HttpAnswer, HttpClient } from '../carriers/index.ts'
+import type { ServerUrl } from '../config/index.ts'
+import { type OpenOptions, requestFields, unreachable } from './open.ts'
+import { reachServer } from './reach.ts'
+
+/** Requests of a carrier over HTTP/1.1, on connections that are kept: through the proxy, and with the trust, of a WebSocket. */
+export class NodeHttpClient implements HttpClient {
+  readonly #url: ServerUrl
+  readonly #headers: http.OutgoingHttpHeaders
+  readonly #agent: http.Agent
+
+  constructor(url: ServerUrl, options: OpenOptions) {
+    this.#url = url
+    this.#headers = { Host: url.authority, ...Object.fromEntries(requestFields(options)) }
+    this.#agent = new http.Agent({ keepAlive: true })
+    // Node takes a connection that comes later, which its types do not say.
+    const agent = this.#agent as { createConnection?: unknown }
+    agent.createConnection = (_: unknown, done: (error: Error | null, socket?: unknown) => void) => {
+      reachServer(url, options, 'http/1.1').then((socket) => done(null, socket), done)
+    }
+  }
+
+  post(path: string, body: Uint8Array | undefined, signal: AbortSignal): Promise<HttpAnswer> {
+    const typed = body === undefined ? {} : { 'Content-Type': 'application/octet-stream' }
+    const headers = { ...this.#headers, ...typed, 'Content-Length': body?.length ?? 0 }
+    return new Promise((resolve, reject) => {
+      const request = http.request({
+        agent: this.#agent,
+        method: 'POST',
+        path: `${this.#url.prefix}/http${path}`,
+        headers,
+        signal,
+      })
+      request.once('error', (error) => reject(unreachable(this.#url, error)))
+      request.once('response', (response) => resolve({ status: response.statusCode ?? 0, read: reader(response) }))
+      request.end(body)
+    })
+  }
+}
+
+/** A stream's bytes, one call after another. */
+export function reader(from: NodeJS.ReadableStream): HttpAnswer['read'] {
+  const iterator = from[Symbol.asyncIterator]()
+  return async () => {
+    const { done, value } = await iterator.next()
+    return done ? undefined : (value as Buffer)
+  }
+}
