@@ -441,10 +441,50 @@ talk('a violation', 'A second HELLO ends the session with CLOSE; the other side 
   S(`11${varint(4)}${text('HELLO: a second one on a carrier')}`),
 ])
 
+// --- carriers over HTTP (spec/http-1.md §1) ---
+
+const http = []
+const END = '00'
+const MARK = '01'
+const message = (hex) => varint(hex.length / 2) + hex
+function part(kind, name, messages, hex, more = {}) {
+  http.push({ name, kind, hex, messages, ...more })
+}
+function notPart(kind, name, hex, error, more = {}) {
+  http.push({ name, kind, hex, error, ...more })
+}
+const ping = `0c${fill(7, 4)}`
+const long = `06${varint(0)}${fill(0x61, 70)}`
+const longest = `06${varint(4)}${fill(0x62, 16400)}`
+part('up', 'an empty part', [], END)
+part('up', 'one message', [ping], message(ping) + END)
+part('up', 'a length of two bytes', [long], message(long) + END)
+part('up', 'a length of four bytes, and another message', [longest, ping], message(longest) + message(ping) + END)
+part('up', 'many messages', Array(20).fill(ping), message(ping).repeat(20) + END)
+part('down', 'an empty answer', [], MARK + END)
+part('down', 'an answer with two messages', [ping, long], MARK + message(ping) + message(long) + END)
+part('begin', 'the answer that begins a carrier', [serverHello()], MARK + ID + message(serverHello()) + END, { id: ID })
+notPart('up', 'nothing', '', 'CUT')
+notPart('up', 'no end', message(ping), 'CUT')
+notPart('up', 'a message that is cut', message(ping).slice(0, -2), 'CUT')
+notPart('up', 'a length that is cut', '40', 'CUT')
+notPart('up', 'a byte after the end', `${message(ping)}${END}${END}`, 'MALFORMED')
+notPart('up', 'a length that is not in its shortest form', `4005${ping}${END}`, 'MALFORMED')
+notPart('up', 'an end that is not in its shortest form', '4000', 'MALFORMED')
+notPart('up', 'a length above 2^53 - 1', `${fill(0xff, 8)}`, 'MALFORMED')
+notPart('up', 'a message above the limit', message(longest) + END, 'TOO_BIG', { maxMessage: 16000 })
+notPart('up', 'a length above the limit, and nothing of the message', varint(524289), 'TOO_BIG')
+notPart('down', 'an answer without its mark', message(ping) + END, 'MALFORMED')
+notPart('down', 'a page of somebody else', Buffer.from('<!doctype html>').toString('hex'), 'MALFORMED')
+notPart('down', 'an answer that is cut after its mark', MARK, 'CUT')
+notPart('begin', 'an id that is cut', MARK + ID.slice(2), 'CUT')
+notPart('begin', 'an answer without a part', MARK + ID, 'CUT')
+
 const outputs = {
   'frames.json': frames,
   'refusals.json': refusals,
   'varints.json': varints,
+  'http.json': http,
   'conversations.json': conversations,
 }
 let stale = 0

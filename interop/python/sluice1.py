@@ -297,6 +297,65 @@ def check_conversation(conversation):
     return checked
 
 
+class Cut(Exception):
+    """A body that ends too early."""
+
+
+def read_part(body, max_message=524288):
+    """The messages of a part (http-1.md, section 1)."""
+    messages = []
+    while True:
+        try:
+            reader = Reader(body)
+            length = reader.varint()
+        except Violation as violation:
+            # A length that is not all there: the body was cut.
+            if not body or len(body) < 1 << (body[0] >> 6):
+                raise Cut() from None
+            raise violation
+        body = body[reader.at :]
+        if length == 0:
+            if body:
+                raise malformed("bytes after the end of a part")
+            return messages
+        if length > max_message:
+            raise Violation("TOO_BIG", "a message above the limit")
+        if len(body) < length:
+            raise Cut()
+        messages.append(body[:length])
+        body = body[length:]
+
+
+def write_part(messages):
+    return b"".join(write_varint(len(message)) + message for message in messages) + b"\0"
+
+
+def read_answer(body, begin, max_message=524288):
+    """The id of the carrier, where the answer begins one, and the messages."""
+    if not body:
+        raise Cut()
+    if body[0] != 1:
+        raise malformed("an answer without its mark")
+    end = 17 if begin else 1
+    if len(body) < end:
+        raise Cut()
+    return body[1:end], read_part(body[end:], max_message)
+
+
+def check_http(vector):
+    body, kind = bytes.fromhex(vector["hex"]), vector["kind"]
+    most = vector.get("maxMessage", 524288)
+    try:
+        found, messages = (b"", read_part(body, most)) if kind == "up" else read_answer(body, kind == "begin", most)
+    except (Cut, Violation) as error:
+        assert getattr(error, "code", "CUT") == vector.get("error"), vector["name"]
+        return
+    assert [message.hex() for message in messages] == vector.get("messages"), vector["name"]
+    assert found.hex() == vector.get("id", ""), vector["name"]
+    before = b"" if kind == "up" else b"\1" + found
+    assert before + write_part(messages) == body, vector["name"]
+
+
 def main(folder):
     def load(name):
         return json.loads((pathlib.Path(folder) / name).read_text("utf8"))
@@ -323,9 +382,12 @@ def main(folder):
             assert vector.get("error") == "MALFORMED", vector["name"]
         else:
             assert value == vector.get("value") and write_varint(value).hex() == vector["hex"], vector["name"]
+    http = load("http.json")
+    for vector in http:
+        check_http(vector)
     conversations = load("conversations.json")
     proofs = sum(check_conversation(conversation) for conversation in conversations)
-    print(f"{len(frames)} frames, {len(refusals)} refusals, {len(varints)} varints, {len(conversations)} conversations, {proofs} proofs: all as the vectors say")
+    print(f"{len(frames)} frames, {len(refusals)} refusals, {len(varints)} varints, {len(http)} bodies over HTTP, {len(conversations)} conversations, {proofs} proofs: all as the vectors say")
 
 
 if __name__ == "__main__":

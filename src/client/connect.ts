@@ -23,6 +23,7 @@ export interface ConnectOptions extends TunnelEvents {
   ) => WebSocketLike
 }
 
+const TIMEOUT = 10_000
 const PROTOCOL = 'sluice.1'
 const PARAMETERS = withDefaults({
   max_message: 512 * 1024,
@@ -83,13 +84,15 @@ function openOverHttp(
   base: string,
   way: HttpWay,
   route: string | undefined,
-  { token }: ConnectOptions,
+  { token, timeout = TIMEOUT }: ConnectOptions,
   abort: AbortSignalLike,
 ): Promise<Carrier> {
   const controller = new AbortController()
   abort.onAbort(() => controller.abort())
+  const timer = setTimeout(() => controller.abort(), timeout)
   const client = new FetchClient(`${base.replace(/^ws/, 'http')}http`, token)
-  return openHttp(client, { way, route, signal: controller.signal, maxMessage: PARAMETERS.max_message })
+  const opened = openHttp(client, { way, route, signal: controller.signal, maxMessage: PARAMETERS.max_message })
+  return opened.finally(() => clearTimeout(timer))
 }
 
 function openCarrier(url: string, options: ConnectOptions, signal: AbortSignalLike): Promise<Carrier> {
@@ -100,7 +103,7 @@ function openCarrier(url: string, options: ConnectOptions, signal: AbortSignalLi
     })
   }
   const bearer = options.token === undefined ? [] : [`authorization.bearer.${options.token}`]
-  const timeout = options.timeout ?? 10_000
+  const timeout = options.timeout ?? TIMEOUT
   return new Promise((resolve, reject) => {
     const ws = new Implementation(url, [PROTOCOL, ...bearer])
     const fail = (message: string) => {

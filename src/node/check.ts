@@ -5,22 +5,20 @@ import {
   formatHostPort,
   formatProxyUrl,
   formatServerUrl,
-  formatTarget,
   type ServerUrl,
   type Target,
   targetPath,
 } from '../config/index.ts'
 import { errnoOf, messageOf, SluiceError } from '../errors/index.ts'
-import type { ClientLink } from '../link/index.ts'
+import { WAYS, type Way } from '../link/index.ts'
 import { fieldValues, type HeaderFields } from '../websocket/index.ts'
-import type { Target as WireTarget } from '../wire/index.ts'
+import { checkSession, checkTarget, type Found, WAY_NAMES } from './check-session.ts'
 import { OPEN_TIMEOUT, probe } from './open.ts'
 import { connectThrough } from './outward.ts'
-import { openFailure } from './splice-failure.ts'
 import { checkPin, pinOf, tlsError } from './tls.ts'
-import { clientLink, type TunnelClientOptions } from './tunnel-client.ts'
+import { type TunnelClientOptions, waysTo } from './tunnel-client.ts'
 
-export type CheckName = 'name' | 'proxy' | 'tcp' | 'tls' | 'http' | 'websocket' | 'target'
+export type CheckName = 'name' | 'proxy' | 'tcp' | 'tls' | 'http' | Way | 'target'
 
 /** One thing that was looked at on the way to a server. */
 export interface CheckStep {
@@ -37,52 +35,50 @@ export interface CheckStep {
   readonly facts: Readonly<Record<string, unknown>>
 }
 
-type Found = Partial<Pick<CheckStep, 'warnings' | 'facts'>> & { readonly text: string }
-
 /** A clock that is off by more than this makes certificates and tokens look expired. */
 const CLOCK_OFF = 60_000
-/** How many round trips are measured; the shortest is told. */
-const ROUND_TRIPS = 3
 
 /**
- * Looks at everything between here and a server, from the name to a session, one step after another; ends with the first that
- * fails.
+ * Looks at everything between here and a server, from the name to a session, one step after another. Ends with the first that
+ * fails, except that the kinds of carriers are tried until one gets through.
  *
  * @param target a target to connect to through the session, to see whether the server lets us
  */
 export async function* checkServer(options: TunnelClientOptions, target?: Target): AsyncGenerator<CheckStep> {
-  const { url, proxy } = options
-  const steps: [CheckName, () => Promise<Found>][] = [
-    ['http', () => checkHttp(options)],
-    ['websocket', () => checkSession(options)],
-  ]
+  const { url, proxy, transport = 'auto' } = options
+  const steps: [CheckName, () => Promise<Found>][] = [['http', () => checkHttp(options)]]
   if (url.secure) steps.unshift(['tls', () => checkTls(options)])
   if (proxy !== undefined) steps.unshift(['proxy', () => checkProxy(options)])
   else {
     steps.unshift(['tcp', () => checkTcp(url, options)])
     if (net.isIP(url.host) === 0) steps.unshift(['name', () => checkName(url)])
   }
-  if (target !== undefined) steps.push(['target', () => checkTarget(options, target)])
   for (const [name, act] of steps) {
-    const started = performance.now()
-    try {
-      const { text, warnings = [], facts = {} } = await act()
-      yield { name, ok: true, took: performance.now() - started, text, warnings, facts }
-    } catch (cause) {
-      const error =
-        cause instanceof SluiceError ? cause : new SluiceError('ERR_SLUICE_UNREACHABLE', messageOf(cause), { cause })
-      const text = messageOf(error)
-      yield {
-        name,
-        ok: false,
-        took: performance.now() - started,
-        text,
-        warnings: [],
-        error,
-        facts: { code: error.code },
-      }
-      return
-    }
+    const step = await look(name, act)
+    yield step
+    if (!step.ok) return
+  }
+  let works: Way | undefined
+  for (const way of transport === 'auto' ? waysTo(url) : [transport]) {
+    const step = await look(way, () => checkSession(options, way))
+    yield step
+    if (step.ok) works = way
+    if (step.ok || step.error?.code === 'ERR_SLUICE_AUTH') break
+  }
+  if (target === undefined || works === undefined) return
+  yield await look('target', () => checkTarget({ ...options, transport: works }, target))
+}
+
+async function look(name: CheckName, act: () => Promise<Found>): Promise<CheckStep> {
+  const started = performance.now()
+  try {
+    const { text, warnings = [], facts = {} } = await act()
+    return { name, ok: true, took: performance.now() - started, text, warnings, facts }
+  } catch (cause) {
+    const error =
+      cause instanceof SluiceError ? cause : new SluiceError('ERR_SLUICE_UNREACHABLE', messageOf(cause), { cause })
+    const [took, text, facts] = [performance.now() - started, messageOf(error), { code: error.code }]
+    return { name, ok: false, took, text, warnings: [], error, facts }
   }
 }
 
@@ -263,113 +259,28 @@ function notSluice(url: ServerUrl, status: number, reason: string, fields: Heade
   return new SluiceError('ERR_SLUICE_REFUSED', `${front} answers ${answer}, which sluice would not`, { status, remedy })
 }
 
-/** A session, for the time of a few round trips. */
-function checkSession(options: TunnelClientOptions): Promise<Found> {
-  return withSession(options, async (link) => {
-    const times: number[] = []
-    for (let i = 0; i < ROUND_TRIPS; i++) times.push(await roundTrip(link))
-    const best = Math.min(...times)
-    return {
-      text: `a session over WebSocket, round trip ${best.toFixed(1)} ms`,
-      facts: { roundTrip: best, roundTrips: times },
-    }
-  })
-}
-
-async function withSession<T>(options: TunnelClientOptions, act: (link: ClientLink) => Promise<T>): Promise<T> {
-  const link = clientLink({ ...options, carriers: 1 })
-  const limit = options.timeout ?? OPEN_TIMEOUT
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(dropped(options.url, limit)), 2 * limit)
-  })
-  try {
-    await link.connect()
-    return await Promise.race([act(link), late])
-  } catch (error) {
-    throw explain(options.url, limit, error)
-  } finally {
-    clearTimeout(timer)
-    link.abort('the check is over')
-  }
-}
-
-function dropped(url: ServerUrl, limit: number): SluiceError {
-  return new SluiceError(
-    'ERR_SLUICE_TIMEOUT',
-    `${url.authority} switched to WebSocket, but nothing comes through within ${limit / 1000} s`,
-    {
-      remedy:
-        'Something on the way answers for the server and drops what is in the WebSocket; over TLS (wss://) it cannot.',
-    },
-  )
-}
-
-/** What stands behind a handshake that failed although HTTP gets through. */
-function explain(url: ServerUrl, limit: number, error: unknown): unknown {
-  if (!(error instanceof SluiceError)) return error
-  const { code, message, status } = error
-  const more = (remedy: string) =>
-    new SluiceError(code, message, { remedy, ...(status === undefined ? {} : { status }) })
-  if (code === 'ERR_SLUICE_REFUSED' && status !== 101) {
-    return more(
-      'Something between removes Upgrade. nginx needs "proxy_http_version 1.1", "proxy_set_header Upgrade $http_upgrade" and ' +
-        '"proxy_set_header Connection upgrade"; other proxies must be told to allow WebSocket. Over wss:// what is between cannot.',
-    )
-  }
-  if (code === 'ERR_SLUICE_TIMEOUT' && error.remedy === undefined) return dropped(url, limit)
-  if (code === 'ERR_SLUICE_UNREACHABLE' || code === 'ERR_SLUICE_CLOSED') {
-    return more(
-      'Plain HTTP gets through, and WebSocket does not: something on the way forbids it. Over wss:// it cannot be seen, unless TLS is opened on the way.',
-    )
-  }
-  return error
-}
-
-/** From asking for a target that no server has to its refusal: one round trip through everything. */
-function roundTrip(link: ClientLink): Promise<number> {
-  const started = performance.now()
-  return openOnce(link, { kind: 'NAMED', name: 'sluice-check' }, 'sluice-check').then(
-    () => performance.now() - started,
-    () => performance.now() - started,
-  )
-}
-
-/** Opens a stream and ends it; resolves with the address that the server connected to. */
-function openOnce(link: ClientLink, target: WireTarget, name: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const stream = link.open(target, {
-      data: () => {},
-      ended: () => {},
-      opened: (address) => {
-        stream.abort()
-        resolve(address)
-      },
-      failed: (code, text) => reject(openFailure(code, text, name)),
-      reset: (_, text) => reject(new SluiceError('ERR_SLUICE_CLOSED', `the stream to ${name} was reset: ${text}`)),
-    })
-  })
-}
-
-async function checkTarget(options: TunnelClientOptions, target: Target): Promise<Found> {
-  const wire: WireTarget = 'named' in target ? { kind: 'NAMED', name: target.named } : { kind: 'TCP', ...target }
-  const address = await withSession(options, (link) => openOnce(link, wire, formatTarget(target)))
-  return { text: `the server connects us to ${formatTarget(target)} (${address})`, facts: { address } }
-}
-
-/** All in a sentence, once the last step is known. */
-export function verdictOf({ url, proxy }: TunnelClientOptions, last: CheckStep): string {
+/** All in a sentence, once every step is known. */
+export function verdictOf({ url, proxy }: TunnelClientOptions, steps: readonly CheckStep[]): string {
   const where = `${formatServerUrl(url)}${proxy === undefined ? '' : ` through ${formatProxyUrl(proxy)}`}`
-  if (last.ok) return `${where} works: sluice connect ${formatServerUrl(url)} -L PORT:HOST:PORT`
-  return `${where} does not work: ${OBSTACLES[last.name]}`
+  const last = steps.at(-1)!
+  if (!last.ok) return `${where} does not work: ${isWay(last.name) ? NOTHING_THROUGH : OBSTACLES[last.name]}`
+  const command = `sluice connect ${formatServerUrl(url)} -L PORT:HOST:PORT`
+  const way = steps.find((step): step is CheckStep & { name: Way } => step.ok && isWay(step.name))?.name
+  if (way === undefined || way === 'websocket') return `${where} works: ${command}`
+  const detour = steps.some(({ name, ok }) => name === 'websocket' && !ok)
+  return `${where} works${detour ? ', though not over WebSocket' : ''}: ${command} goes ${WAY_NAMES[way]}${detour ? ' by itself' : ''}`
 }
 
-const OBSTACLES: Readonly<Record<CheckName, string>> = {
+function isWay(name: CheckName): name is Way {
+  return WAYS.includes(name as Way)
+}
+
+const NOTHING_THROUGH = 'plain HTTP gets through, and neither WebSocket nor requests that carry a session do'
+const OBSTACLES: Readonly<Record<Exclude<CheckName, Way>, string>> = {
   name: 'its name is not known here',
   proxy: 'the proxy is in the way',
   tcp: 'it cannot be reached',
   tls: 'TLS is in the way',
   http: 'what answers there is not a sluice that lets us in',
-  websocket: 'HTTP gets through, WebSocket does not',
   target: 'the server is fine, the target is not',
 }

@@ -32,11 +32,15 @@ export class NodeHttpClient implements HttpClient {
         headers,
         signal,
       })
-      request.once('error', (error) => reject(unreachable(this.#url, error)))
+      request.once('error', (error) => reject(unreachable(this.#url, signal.aborted ? reasonOf(signal) : error)))
       request.once('response', (response) => resolve({ status: response.statusCode ?? 0, read: reader(response) }))
       request.end(body)
     })
   }
+}
+
+function reasonOf({ reason }: AbortSignal): Error {
+  return reason instanceof Error ? reason : new Error('given up')
 }
 
 /** A stream's bytes, one call after another. */

@@ -4,7 +4,7 @@ import { messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, type CarrierEvents, OWNED } from '../link/index.ts'
 import type { Memory } from '../session/index.ts'
 import { ANSWER_MARK, PART_END, PartReader } from '../wire/index.ts'
-import { type OpenOptions, requestFields } from './open.ts'
+import { noAnswer, OPEN_TIMEOUT, type OpenOptions, requestFields } from './open.ts'
 import { PartWriter } from './part-writer.ts'
 import { reachServer } from './reach.ts'
 
@@ -22,6 +22,7 @@ export async function openHttp2(
   route: string | undefined,
   options: OpenOptions & { readonly maxMessage: number },
 ): Promise<Http2Carrier> {
+  const { timeout = OPEN_TIMEOUT } = options
   if (!url.secure) throw new SluiceError('ERR_SLUICE_REFUSED', 'HTTP/2 is used over TLS only')
   const socket = await reachServer(url, options, 'h2')
   const session = http2.connect(`https://${url.authority}`, {
@@ -38,7 +39,9 @@ export async function openHttp2(
     'content-type': 'application/octet-stream',
   })
   return new Promise((resolve, reject) => {
+    const limit = setTimeout(() => fail(noAnswer(url, timeout)), timeout)
     const settle = (act: () => void) => {
+      clearTimeout(limit)
       options.signal?.removeEventListener('abort', abort)
       stream.off('error', fail).off('close', ended)
       act()

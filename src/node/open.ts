@@ -192,6 +192,14 @@ function timedOut(where: string, timeout: number, stream: SocketStream): SluiceE
   return new SluiceError('ERR_SLUICE_TIMEOUT', `${where} ${what} within ${timeout / 1000} s`)
 }
 
+/** Over HTTP nothing came. */
+export function noAnswer({ authority }: ServerUrl, limit: number): SluiceError {
+  return new SluiceError(
+    'ERR_SLUICE_TIMEOUT',
+    `${authority} does not answer requests over HTTP within ${limit / 1000} s`,
+  )
+}
+
 function endedEarly(where: string, nothing: boolean): SluiceError {
   const what = nothing ? 'without an answer' : 'in the middle of its answer'
   return new SluiceError('ERR_SLUICE_UNREACHABLE', `${where} closed the connection ${what}`, {

@@ -8,7 +8,7 @@ import { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 import { nodeHost } from './host.ts'
 import { NodeHttpClient } from './http.ts'
 import { openHttp2 } from './http2.ts'
-import { type OpenOptions, openWebSocket } from './open.ts'
+import { noAnswer, OPEN_TIMEOUT, type OpenOptions, openWebSocket } from './open.ts'
 import type { PathMemory } from './path-memory.ts'
 
 export interface TunnelClientOptions extends OpenOptions {
@@ -73,7 +73,12 @@ export function clientLink(options: TunnelClientOptions): ClientLink {
       abort.onAbort(() => controller.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down')))
       const maxMessage = PARAMETERS.max_message
       if (way === 'http2') return openHttp2(url, route, { ...options, signal, maxMessage })
-      if (way !== 'websocket') return openHttp(new NodeHttpClient(url, options), { way, route, signal, maxMessage })
+      if (way !== 'websocket') {
+        const limit = options.timeout ?? OPEN_TIMEOUT
+        const timer = setTimeout(() => controller.abort(noAnswer(url, limit)), limit)
+        const client = new NodeHttpClient(url, options)
+        return openHttp(client, { way, route, signal, maxMessage }).finally(() => clearTimeout(timer))
+      }
       const { carrier, localAddress } = await openSession(url, route, { ...options, signal })
       cuts = paths?.of(url.authority, localAddress)
       return carrier
@@ -82,7 +87,7 @@ export function clientLink(options: TunnelClientOptions): ClientLink {
 }
 
 /** The kinds of carriers that there are to a server: HTTP/2 is agreed on within TLS. */
-function waysTo({ secure }: ServerUrl): readonly Way[] {
+export function waysTo({ secure }: ServerUrl): readonly Way[] {
   return secure ? WAYS : WAYS.filter((way) => way !== 'http2')
 }
 

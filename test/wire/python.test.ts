@@ -10,6 +10,6 @@ it('a decoder and encoder in Python, written from the specification alone, agree
   const { stdout } = await run('python3', [script, join(ROOT, 'spec', 'vectors')])
   assert.match(
     stdout,
-    /^\d+ frames, \d+ refusals, \d+ varints, \d+ conversations, \d+ proofs: all as the vectors say$/m,
+    /^\d+ frames, \d+ refusals, \d+ varints, \d+ bodies over HTTP, \d+ conversations, \d+ proofs: all as the vectors say$/m,
   )
 })

@@ -22,7 +22,7 @@ const WITHOUT = new Set([
 
 export function checkCommand(finish: Finish): Command {
   const command = new Command('check')
-    .description('what is in the way to a server: name, proxy, TCP, TLS, HTTP, WebSocket, one after another')
+    .description('what is in the way to a server: name, proxy, TCP, TLS, HTTP, WebSocket, and what else gets through')
     .argument('<url>', 'the server, as for connect')
     .option('--target <target>', 'also whether the server connects us there: HOST:PORT or @NAME')
     .option('--json', 'the same as JSON, for programs')
@@ -45,7 +45,7 @@ async function runCheck(urlText: string, flags: CheckFlags): Promise<number> {
     if (!flags.json) for (const line of stepLines(step)) process.stdout.write(`${escapeControl(line)}\n`)
   }
   const last = steps.at(-1)!
-  const verdict = verdictOf(options, last)
+  const verdict = verdictOf(options, steps)
   if (flags.json) {
     const shown = steps.map(({ error, ...step }) => ({ ...step, ...(error?.remedy && { remedy: error.remedy }) }))
     process.stdout.write(`${JSON.stringify({ ok: last.ok, verdict, steps: shown }, undefined, 2)}\n`)

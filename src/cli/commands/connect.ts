@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { type Forward, formatServerUrl, parseDuration, parseForwards, plainTarget } from '../../config/index.ts'
 import { messageOf, SluiceError } from '../../errors/index.ts'
-import type { ClientLinkEvents, Way } from '../../link/index.ts'
+import type { ClientLinkEvents } from '../../link/index.ts'
 import {
   FINAL_ERRORS,
   Heartbeat,
@@ -11,6 +11,7 @@ import {
   probeServer,
   SessionTunnel,
   type SessionTunnelEvents,
+  WAY_NAMES,
 } from '../../node/index.ts'
 import type { ProxyCredentials } from '../../proxy/index.ts'
 import type { Finish } from '../exit-codes.ts'
@@ -213,14 +214,6 @@ function tunnelEvents(report: Report, fail: (error: SluiceError) => void): Sessi
     renewed: () => report.say('a new session is there'),
     failed: fail,
   }
-}
-
-const WAY_NAMES: Readonly<Record<Way, string>> = {
-  websocket: 'over WebSocket',
-  http2: 'over HTTP/2',
-  stream: 'over HTTP, with answers that are streamed',
-  poll: 'over HTTP, with long polling',
-  turns: 'over HTTP, one request at a time',
 }
 
 function linkEvents(report: Report): ClientLinkEvents {

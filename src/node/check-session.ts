@@ -1,0 +1,120 @@
+import { formatTarget, type ServerUrl, type Target } from '../config/index.ts'
+import { SluiceError } from '../errors/index.ts'
+import type { ClientLink, Way } from '../link/index.ts'
+import type { Target as WireTarget } from '../wire/index.ts'
+import { OPEN_TIMEOUT } from './open.ts'
+import { openFailure } from './splice-failure.ts'
+import { clientLink, type TunnelClientOptions } from './tunnel-client.ts'
+
+/** What a look at something found. */
+export interface Found {
+  readonly text: string
+  readonly warnings?: readonly string[]
+  readonly facts?: Readonly<Record<string, unknown>>
+}
+
+/** How a session travels, for people. */
+export const WAY_NAMES: Readonly<Record<Way, string>> = {
+  websocket: 'over WebSocket',
+  http2: 'over HTTP/2',
+  stream: 'over HTTP, with answers that are streamed',
+  poll: 'over HTTP, with long polling',
+  turns: 'over HTTP, one request at a time',
+}
+
+/** How many round trips are measured; the shortest is told. */
+const ROUND_TRIPS = 3
+
+/** A session by one kind of carrier, for the time of a few round trips. */
+export function checkSession(options: TunnelClientOptions, way: Way): Promise<Found> {
+  return withSession({ ...options, transport: way }, async (link) => {
+    const times: number[] = []
+    for (let i = 0; i < ROUND_TRIPS; i++) times.push(await roundTrip(link))
+    const best = Math.min(...times)
+    return {
+      text: `a session ${WAY_NAMES[way]}, round trip ${best.toFixed(1)} ms`,
+      facts: { roundTrip: best, roundTrips: times },
+    }
+  })
+}
+
+async function withSession<T>(options: TunnelClientOptions, act: (link: ClientLink) => Promise<T>): Promise<T> {
+  const link = clientLink({ ...options, carriers: 1 })
+  const limit = options.timeout ?? OPEN_TIMEOUT
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(dropped(options.url, limit)), 2 * limit)
+  })
+  try {
+    await link.connect()
+    return await Promise.race([act(link), late])
+  } catch (error) {
+    throw options.transport === 'websocket' ? explain(options.url, limit, error) : error
+  } finally {
+    clearTimeout(timer)
+    link.abort('the check is over')
+  }
+}
+
+function dropped(url: ServerUrl, limit: number): SluiceError {
+  return new SluiceError(
+    'ERR_SLUICE_TIMEOUT',
+    `${url.authority} switched to WebSocket, but nothing comes through within ${limit / 1000} s`,
+    {
+      remedy:
+        'Something on the way answers for the server and drops what is in the WebSocket; over TLS (wss://) it cannot.',
+    },
+  )
+}
+
+/** What stands behind a handshake that failed although HTTP gets through. */
+function explain(url: ServerUrl, limit: number, error: unknown): unknown {
+  if (!(error instanceof SluiceError)) return error
+  const { code, message, status } = error
+  const more = (remedy: string) =>
+    new SluiceError(code, message, { remedy, ...(status === undefined ? {} : { status }) })
+  if (code === 'ERR_SLUICE_REFUSED' && status !== 101) {
+    return more(
+      'Something between removes Upgrade. nginx needs "proxy_http_version 1.1", "proxy_set_header Upgrade $http_upgrade" and ' +
+        '"proxy_set_header Connection upgrade"; other proxies must be told to allow WebSocket. Over wss:// what is between cannot.',
+    )
+  }
+  if (code === 'ERR_SLUICE_TIMEOUT' && error.remedy === undefined) return dropped(url, limit)
+  if (code === 'ERR_SLUICE_UNREACHABLE' || code === 'ERR_SLUICE_CLOSED') {
+    return more(
+      'Plain HTTP gets through, and WebSocket does not: something on the way forbids it. Over wss:// it cannot be seen, unless TLS is opened on the way.',
+    )
+  }
+  return error
+}
+
+/** From asking for a target that no server has to its refusal: one round trip through everything. */
+function roundTrip(link: ClientLink): Promise<number> {
+  const started = performance.now()
+  return openOnce(link, { kind: 'NAMED', name: 'sluice-check' }, 'sluice-check').then(
+    () => performance.now() - started,
+    () => performance.now() - started,
+  )
+}
+
+/** Opens a stream and ends it; resolves with the address that the server connected to. */
+function openOnce(link: ClientLink, target: WireTarget, name: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const stream = link.open(target, {
+      data: () => {},
+      ended: () => {},
+      opened: (address) => {
+        stream.abort()
+        resolve(address)
+      },
+      failed: (code, text) => reject(openFailure(code, text, name)),
+      reset: (_, text) => reject(new SluiceError('ERR_SLUICE_CLOSED', `the stream to ${name} was reset: ${text}`)),
+    })
+  })
+}
+
+export async function checkTarget(options: TunnelClientOptions, target: Target): Promise<Found> {
+  const wire: WireTarget = 'named' in target ? { kind: 'NAMED', name: target.named } : { kind: 'TCP', ...target }
+  const address = await withSession(options, (link) => openOnce(link, wire, formatTarget(target)))
+  return { text: `the server connects us to ${formatTarget(target)} (${address})`, facts: { address } }
+}
