@@ -31,6 +31,8 @@ const PART_SIZE = 1024 * 1024
 /** `hold` of a turn in milliseconds: while things move, and at most, when all is quiet. */
 const SHORT_HOLD = 50
 const LONG_HOLD = 1_000
+/** How long it may take, in milliseconds, until two requests at once are answered; a slow line has four round trips more. */
+const PATIENCE = 750
 /** An answer that begins a carrier, and one that only says why not, are no longer than this. */
 const SMALL = 64 * 1024
 
@@ -50,19 +52,22 @@ export interface OpenHttpOptions {
 }
 
 /**
- * Begins a carrier over HTTP; for `stream`, resolves once the answer has been seen to come as it is sent.
+ * Begins a carrier over HTTP. Resolves once something has been seen to go up while a request waits for what comes down, and for
+ * `stream` an answer to come as it is sent.
  *
  * @throws SluiceError `ERR_SLUICE_AUTH`, `ERR_SLUICE_POLICY`, `ERR_SLUICE_REFUSED`, `ERR_SLUICE_UNREACHABLE`, and what the client throws
  */
 export async function openHttp(client: HttpClient, options: OpenHttpOptions): Promise<HttpCarrier> {
   const { route, signal } = options
+  const asked = performance.now()
   const answer = await client.post(route ? `?route=${encodeURIComponent(route)}` : '', undefined, signal)
   const body = await readWhole(answer)
   if (answer.status !== 200) throw refusedBy(answer.status, body)
   const [id, messages] = readBegin(body, options.maxMessage)
   const carrier = new HttpCarrier(client, id, messages, options)
   try {
-    if (options.way === 'stream') await carrier.beginStream(signal)
+    const patience = PATIENCE + 4 * Math.min(PATIENCE, performance.now() - asked)
+    if (options.way !== 'turns') await carrier.prove(patience, signal)
   } catch (error) {
     carrier.destroy()
     throw error
@@ -86,7 +91,8 @@ export class HttpCarrier implements Carrier {
   #down = 0
   /** When the part before has been delivered. */
   #turn: Promise<void> = Promise.resolve()
-  #streaming: HttpAnswer | undefined
+  /** Parts down that were asked for before there was anybody to hand them to. */
+  readonly #asked: Promise<HttpAnswer>[] = []
   #closing = false
   #over = false
   #why: string | undefined
@@ -99,13 +105,26 @@ export class HttpCarrier implements Carrier {
     this.#maxMessage = maxMessage
   }
 
-  /** Asks for the first part down, and waits for its Mark. */
-  async beginStream(signal: AbortSignal): Promise<void> {
+  /**
+   * Asks for the first parts down, and sends an empty one up beside them.
+   *
+   * @param patience how long all of it may take, in milliseconds
+   */
+  async prove(patience: number, signal: AbortSignal): Promise<void> {
+    const why = `requests over HTTP do not get through side by side, or are kept back (${this.#way})`
+    const late = () => this.#abort.abort(new SluiceError('ERR_SLUICE_TIMEOUT', why))
     const abort = () => this.#abort.abort(signal.reason)
+    const timer = setTimeout(late, patience)
     signal.addEventListener('abort', abort)
     try {
-      this.#streaming = await afterMark(await this.#exchange(`down=${this.#down++}&stream`))
+      if (this.#way === 'stream') this.#asked.push(this.#askStream())
+      else for (let i = 0; i < POLLS; i++) this.#asked.push(this.#exchange(`down=${this.#down++}`))
+      // A poll has nothing to answer yet; what goes wrong with it is seen when it is read.
+      for (const asked of this.#asked) asked.catch(() => {})
+      await readWhole(await this.#exchange(`up=${this.#up++}`, Uint8Array.of(PART_END)))
+      if (this.#way === 'stream') await this.#asked[0]
     } finally {
+      clearTimeout(timer)
       signal.removeEventListener('abort', abort)
     }
   }
@@ -192,16 +211,17 @@ export class HttpCarrier implements Carrier {
   }
 
   async #readStreams(): Promise<void> {
-    if (this.#streaming !== undefined) await this.#deliver(this.#streaming)
-    while (!this.#over) {
-      await this.#deliver(await afterMark(await this.#exchange(`down=${this.#down++}&stream`)))
-    }
+    while (!this.#over) await this.#deliver(await (this.#asked.shift() ?? this.#askStream()))
+  }
+
+  async #askStream(): Promise<HttpAnswer> {
+    return afterMark(await this.#exchange(`down=${this.#down++}&stream`))
   }
 
   async #poll(): Promise<void> {
     while (!this.#over) {
       const before = this.#turn
-      const asked = this.#exchange(`down=${this.#down++}`)
+      const asked = this.#asked.shift() ?? this.#exchange(`down=${this.#down++}`)
       this.#turn = asked.then(async (answer) => {
         await before
         await this.#deliver(await afterMark(answer))

@@ -46,8 +46,7 @@ async function withSession<T>(options: TunnelClientOptions, act: (link: ClientLi
     timer = setTimeout(() => reject(dropped(options.url, limit)), 2 * limit)
   })
   try {
-    await link.connect()
-    return await Promise.race([act(link), late])
+    return await Promise.race([link.connect().then(() => act(link)), late])
   } catch (error) {
     throw options.transport === 'websocket' ? explain(options.url, limit, error) : error
   } finally {

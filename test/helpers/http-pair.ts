@@ -26,7 +26,8 @@ export async function httpPairWith(
   const carrier = new Promise<Carrier>((resolve) => (accepted = resolve))
   const carriers = new HttpCarriers(10, (made) => {
     made.send(FIRST, FIRST.length)
-    accepted(made)
+    // As a session does, it listens from the beginning.
+    accepted(keeping(made))
   })
   const onRequest = (request: IncomingMessage, response: ServerResponse) => {
     const origin = request.headers.origin
@@ -72,7 +73,7 @@ export async function httpPairWith(
 function withoutFirst(carrier: Carrier): Carrier {
   return new Proxy(carrier, {
     get: (of, name: keyof Carrier) => {
-      if (name !== 'start') return (of[name] as () => void).bind(of)
+      if (name !== 'start') return (of[name] as (() => void) | undefined)?.bind(of)
       return (events: Parameters<Carrier['start']>[0]) => {
         let first = true
         of.start({
@@ -84,6 +85,28 @@ function withoutFirst(carrier: Carrier): Carrier {
           },
           closed: (why) => events.closed(why),
         })
+      }
+    },
+  })
+}
+
+/** Starts a carrier at once, and keeps what comes until its owner does. */
+function keeping(carrier: Carrier): Carrier {
+  const early: ((events: Parameters<Carrier['start']>[0]) => void)[] = []
+  let events: Parameters<Carrier['start']>[0] | undefined
+  const tell = (act: (to: Parameters<Carrier['start']>[0]) => void) => void (events ? act(events) : early.push(act))
+  carrier.start({
+    begin: (declared) => tell((to) => to.begin(declared)),
+    part: (bytes) => tell((to) => to.part(bytes, undefined)),
+    end: () => tell((to) => to.end()),
+    closed: (why) => tell((to) => to.closed(why)),
+  })
+  return new Proxy(carrier, {
+    get: (of, name: keyof Carrier) => {
+      if (name !== 'start') return (of[name] as (() => void) | undefined)?.bind(of)
+      return (to: Parameters<Carrier['start']>[0]) => {
+        events = to
+        for (const act of early.splice(0)) act(to)
       }
     },
   })

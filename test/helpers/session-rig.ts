@@ -1,5 +1,6 @@
 import { parseServerUrl } from '#src/config/index.js'
 import type { SluiceError } from '#src/errors/index.js'
+import type { Way } from '#src/link/index.js'
 import { type ReadMode, SessionForward, SessionTunnel } from '#src/node/index.js'
 import type { Server, ServerOptions, TunnelEvent } from '#src/server/index.js'
 import type { SessionOptions } from '#src/session/index.js'
@@ -12,6 +13,7 @@ export interface SessionRigOptions {
   readonly server?: Partial<ServerOptions>
   readonly session?: Pick<SessionOptions, 'replayBudget' | 'liveness'>
   readonly carriers?: number | 'auto'
+  readonly transport?: Way
 }
 
 /** A server, a relay in front of it, and a tunnel with one forward, all in this process. */
@@ -46,6 +48,7 @@ export async function startSessionRig(targetPort: number, options: SessionRigOpt
       ...readMode,
       ...(options.session === undefined ? {} : { session: options.session }),
       carriers: options.carriers ?? 1,
+      transport: options.transport ?? 'auto',
       events: {
         lost: (why) => told.push(`lost: ${why}`),
         resumed: ({ after, resent, streams }) =>
