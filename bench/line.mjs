@@ -1,7 +1,7 @@
 // Measures sluice over an emulated long line: two network namespaces joined by bench/wan/wanlink.c, 50 ms round trip. First byte of
 // a new connection, bulk with and without loss, and keystrokes beside bulk on a slow line; each beside the direct connection in
 // the same minutes. Needs root, ip, cc and iperf3. Writes artifacts/line.json. `--seconds N` for each bulk test, `--quick`,
-// `--scenes open,flow,loss,keys` for some of it.
+// `--scenes open,flow,loss,keys,http` for some of it.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -30,8 +30,8 @@ async function firstBytes(host, port, count) {
   return times
 }
 
-/** One byte every 10 ms, and when each came back, in ms. */
-async function keystrokes(host, port, count) {
+/** One byte every `pause` ms, and when each came back, in ms. */
+async function keystrokes(host, port, count, pause = 10) {
   const socket = net.connect({ host, port, noDelay: true })
   await once(socket, 'connect')
   const sent = []
@@ -42,7 +42,7 @@ async function keystrokes(host, port, count) {
   for (let i = 0; i < count; i++) {
     sent.push(performance.now())
     socket.write('k')
-    await sleep(10)
+    await sleep(pause)
   }
   while (times.length < count) await sleep(10)
   socket.destroy()
@@ -53,7 +53,7 @@ const probe = process.argv.indexOf('--probe')
 if (probe > 0) {
   const [what, host, port, count] = process.argv.slice(probe + 1)
   const measure = what === 'first' ? firstBytes : keystrokes
-  console.log(JSON.stringify(await measure(host, Number(port), Number(count))))
+  console.log(JSON.stringify(await measure(host, Number(port), Number(count), what === 'pauses' ? 150 : 10)))
   process.exit(0)
 }
 
@@ -69,6 +69,12 @@ const WAYS = [
   ['sluice, TLS', true],
   ['sluice plain', false, '--plain'],
 ]
+/** The kinds of carriers, each over TLS and alone. */
+const TRANSPORTS = ['websocket', 'http2', 'stream', 'poll', 'turns'].map((name) => [
+  `${name}, TLS`,
+  true,
+  ...['--carriers', '1', '--transport', name],
+])
 const [A, B] = [`sluice-a-${process.pid}`, `sluice-b-${process.pid}`]
 const [ADDRESS_A, ADDRESS_B] = ['10.200.7.1', '10.200.7.2']
 const children = []
@@ -113,7 +119,7 @@ async function endAll() {
 const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] })
 
 /** A line, the targets behind it, and every way to them. */
-async function scene(settings, act) {
+async function scene(settings, act, kinds = WAYS) {
   ip('netns', 'add', A)
   ip('netns', 'add', B)
   try {
@@ -125,7 +131,7 @@ async function scene(settings, act) {
       "require('net').createServer({noDelay:true},s=>{s.on('error',()=>{});s.pipe(s)}).listen(7007,'0.0.0.0',()=>console.log('up'))"
     await said(inside(B, process.execPath, '-e', echo), /up/)
     const ways = { direct: { host: ADDRESS_B, bulk: 5201, echo: 7007 } }
-    for (const [name, tls, ...more] of WAYS) {
+    for (const [name, tls, ...more] of kinds) {
       const flags = ['--allow', '127.0.0.1:5201,7007', ...(tls ? ['--tls-self-signed'] : [])]
       const server = inside(B, process.execPath, 'dist/cli/main.js', 'serve', '--listen', `${ADDRESS_B}:0`, ...flags)
       const [, url] = await said(server, /serving on (\S+)/)
@@ -201,7 +207,18 @@ if (wants('open')) {
 }
 if (wants('flow')) await scene(['loss=0', 'flow_mbit=20'], (ways) => bulkTests(ways, '20 Mbit/s per flow'))
 if (wants('loss')) await scene(['loss=0.01'], (ways) => bulkTests(ways, '1 % loss'))
+if (wants('http')) await scene(['loss=0'], transportTests, TRANSPORTS)
 if (wants('keys')) await scene(['loss=0', 'mbit=50'], keystrokeTests)
+
+async function transportTests(ways) {
+  for (const [title, ...flags] of tests.slice(0, 2)) {
+    for (const [name, way] of Object.entries(ways)) put(`${title}, by kind, Mbit/s`, name, await bulk(way, ...flags))
+  }
+  for (const [name, way] of Object.entries(ways)) {
+    const idle = await measure('pauses', way, 40)
+    put('one byte and back, by kind, p50, ms', name, percentile(idle, 50))
+  }
+}
 
 async function keystrokeTests(ways) {
   for (const [name, way] of Object.entries(ways)) {

@@ -26,8 +26,8 @@ export type HttpWay = 'stream' | 'poll' | 'turns'
 const POSTS = 4
 /** Requests that wait for something to come down: while one answers, another is there. */
 const POLLS = 2
-/** A part up is closed when it has so many bytes. */
-const PART_SIZE = 1024 * 1024
+/** A part up has no more bytes than this, unless one message has: nginx takes bodies of 1 MiB by default. */
+const PART_SIZE = 1_000_000
 /** `hold` of a turn in milliseconds: while things move, and at most, when all is quiet. */
 const SHORT_HOLD = 50
 const LONG_HOLD = 1_000
@@ -183,10 +183,11 @@ export class HttpCarrier implements Carrier {
   #takePart(): Uint8Array<ArrayBuffer> {
     const taken: Queued[] = []
     let length = 1
-    while (this.#queue.length > taken.length && length < PART_SIZE) {
-      const next = this.#queue[taken.length]!
+    for (const next of this.#queue) {
+      const more = next.head.length + (next.body?.length ?? 0)
+      if (taken.length > 0 && length + more > PART_SIZE) break
       taken.push(next)
-      length += next.head.length + (next.body?.length ?? 0)
+      length += more
     }
     this.#queue.splice(0, taken.length)
     const part = new Uint8Array(length)

@@ -9,10 +9,10 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import tls from 'node:tls'
 import { selfSigned } from '#src/server/index.js'
-import { ROOT } from '../helpers/need.js'
-import { connectTo, echo, type Listening, listen, receive, sleep } from '../helpers/net.js'
+import { need, ROOT, which } from '../helpers/need.js'
+import { closedPort, connectTo, echo, type Listening, listen, receive, sleep } from '../helpers/net.js'
 import { answersItself, box, type Obstacle, reverseProxy, webSocketProxy } from '../helpers/obstacles.js'
-import { connect, serve, sluice } from '../helpers/process.js'
+import { connect, serve, sluice, start, untilOpen } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const LONG = process.env.SLUICE_LONG === '1'
@@ -22,6 +22,8 @@ const MARK = '<!-- made by test/e2e/gallery.test.ts -->'
 
 interface Case {
   readonly name: string
+  /** A program without which there is nothing to try. */
+  readonly needs?: string
   /** Puts it before the server. `secure` if what is in the way has TLS. */
   make(server: number, folder: string): Promise<Obstacle & { readonly flags?: string[]; readonly secure?: boolean }>
   /** How connect is to get through, or the exit code with which it must not. */
@@ -51,6 +53,13 @@ const CASES: readonly Case[] = [
   {
     name: 'a reverse proxy that strips `Upgrade`',
     make: (server) => reverseProxy(server, {}),
+    through: 'HTTP, with answers that are streamed',
+    names: /FAIL websocket .*200[\s\S]*nginx needs/,
+  },
+  {
+    name: 'nginx as it comes, without the lines for `Upgrade`',
+    needs: 'nginx',
+    make: (server, folder) => nginx(server, folder),
     through: 'HTTP, with answers that are streamed',
     names: /FAIL websocket .*200[\s\S]*nginx needs/,
   },
@@ -205,6 +214,22 @@ const CASES: readonly Case[] = [
   },
 ]
 
+/** Debian's nginx with its own defaults: HTTP/1.0 to the server, whole requests, bodies of at most 1 MiB. */
+async function nginx(to: number, folder: string): Promise<Obstacle> {
+  const port = await closedPort()
+  const site = `server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${to}; } }`
+  const places = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  const temporary = places.map((name) => `${name}_temp_path ${folder}/${name};`).join('\n')
+  writeFileSync(
+    join(folder, 'nginx.conf'),
+    // Its worker must be able to write bodies where it is told to.
+    `${process.getuid?.() === 0 ? 'user root;' : ''}\ndaemon off;\npid ${folder}/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${temporary}\n${site}\n}\n`,
+  )
+  const running = start(which('nginx')!, ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')])
+  await untilOpen(port, running)
+  return { port, close: async () => void (await running.stop()) }
+}
+
 /** Opens TLS with a key of its own, and passes what is inside on. */
 async function tlsMiddle(to: number, cert: string, key: string): Promise<Obstacle & { secure: boolean }> {
   const inner = await box(to, {})
@@ -251,7 +276,8 @@ describe('obstacles', { concurrency: false }, () => {
   })
 
   for (const one of CASES) {
-    it(one.name, async () => {
+    it(one.name, async (t) => {
+      if (one.needs !== undefined && !need(t, one.needs)) return
       states++
       const { port, close, flags = [], secure } = await one.make(server.port, folder)
       const url = `${secure ? 'wss' : 'ws'}://127.0.0.1:${port}`
