@@ -3,6 +3,8 @@ import type { HttpAnswer, HttpClient } from './http.ts'
 
 /** `fetch` for carriers over HTTP: the browser's, Deno's, Bun's, Node's. */
 export class FetchClient implements HttpClient {
+  /** Browsers have six connections to a host over HTTP/1.1, and others of the page want some too. */
+  readonly posts = 3
   readonly #base: string
   readonly #headers: Record<string, string>
 

@@ -5,6 +5,8 @@ import { ANSWER_MARK, ID_LENGTH, PART_END, PartReader, partHead } from '../wire/
 
 /** What a carrier needs of HTTP: `fetch`, or node:http. */
 export interface HttpClient {
+  /** How many parts up may be under way at once: on a long line, one after another would be slow. At most 8. */
+  readonly posts: number
   /**
    * Sends one `POST`, and resolves once the head of the answer has come.
    *
@@ -22,8 +24,6 @@ export interface HttpAnswer {
 /** How requests are used (spec/http-1.md §5). */
 export type HttpWay = 'stream' | 'poll' | 'turns'
 
-/** Parts up that are under way at once: on a long line, one after another would be slow. */
-const POSTS = 4
 /** Requests that wait for something to come down: while one answers, another is there. */
 const POLLS = 2
 /** A part up has no more bytes than this, unless one message has: nginx takes bodies of 1 MiB by default. */
@@ -174,7 +174,7 @@ export class HttpCarrier implements Carrier {
 
   #flush(): void {
     if (this.#way !== 'turns') {
-      while (this.#queue.length > 0 && this.#posting < POSTS && !this.#over) this.#run(this.#post(this.#takePart()))
+      while (this.#queue.length > 0 && this.#posting < this.#client.posts && !this.#over) this.#run(this.#post(this.#takePart()))
     }
     if (this.#closing && this.#queue.length === 0 && this.#posting === 0) this.#finish('closed')
   }

@@ -6,6 +6,7 @@ import { reachServer } from './reach.ts'
 
 /** Requests of a carrier over HTTP/1.1, on connections that are kept: through the proxy, and with the trust, of a WebSocket. */
 export class NodeHttpClient implements HttpClient {
+  readonly posts = 8
   readonly #url: ServerUrl
   readonly #headers: http.OutgoingHttpHeaders
   readonly #agent: http.Agent
