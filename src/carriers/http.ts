@@ -174,7 +174,8 @@ export class HttpCarrier implements Carrier {
 
   #flush(): void {
     if (this.#way !== 'turns') {
-      while (this.#queue.length > 0 && this.#posting < this.#client.posts && !this.#over) this.#run(this.#post(this.#takePart()))
+      while (this.#queue.length > 0 && this.#posting < this.#client.posts && !this.#over)
+        this.#run(this.#post(this.#takePart()))
     }
     if (this.#closing && this.#queue.length === 0 && this.#posting === 0) this.#finish('closed')
   }
@@ -286,7 +287,10 @@ export class HttpCarrier implements Carrier {
     this.#queue = []
     this.#abort.abort()
     // Where requests go through proxies, the server would otherwise notice only by their absence.
-    this.#client.post(`${this.#path}?end`, undefined, AbortSignal.timeout(5_000)).then(readWhole, () => {})
+    this.#client
+      .post(`${this.#path}?end`, undefined, AbortSignal.timeout(5_000))
+      .then(readWhole)
+      .catch(() => {})
     if (this.#events === undefined) this.#why = why
     else this.#events.closed(why)
   }

@@ -18,12 +18,12 @@ import {
 import { Abort, type AbortSignalLike } from './abort.ts'
 import { backoff } from './backoff.ts'
 import type { Carrier } from './carrier.ts'
-import { type Greeted, join } from './greeting.ts'
+import { join } from './greeting.ts'
 import { Growth } from './growth.ts'
 import type { Host } from './host.ts'
 import type { IdleCuts } from './idle-cuts.ts'
 import { Pump } from './pump.ts'
-import { type Way, Ways } from './ways.ts'
+import { type Way, Ways, type Won } from './ways.ts'
 
 /** What a person wants to know of a link. */
 export interface ClientLinkEvents {
@@ -132,6 +132,7 @@ export class ClientLink {
   async connect(): Promise<void> {
     const { host, parameters } = this.#options
     const greeted = await this.#attempt((abort) => this.#ways.open(undefined, abort))
+    this.#ways.use(greeted)
     const session = new Session(
       {
         role: 'client',
@@ -343,7 +344,7 @@ export class ClientLink {
   }
 
   /** Adds a carrier to the session (spec §9); returns its number. */
-  async #join(open: (route: string, abort: Abort) => Promise<Greeted>): Promise<number | undefined> {
+  async #join(open: (route: string, abort: Abort) => Promise<Won>): Promise<number | undefined> {
     const session = this.#session!
     const pump = this.#pump!
     const first = this.#first!
@@ -359,6 +360,7 @@ export class ClientLink {
       carrier.destroy()
       return undefined
     }
+    this.#ways.use(joined)
     const before = session.figures.resent
     pump.add(number, carrier)
     for (const dead of session.settleDead(counts, host.now())) pump.retire(dead)

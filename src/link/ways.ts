@@ -20,6 +20,13 @@ export interface WaysOptions {
   changed?(way: Way, why: string | undefined): void
 }
 
+/** The carrier that came first. */
+export interface Won extends Greeted {
+  readonly way: Way
+  /** What was in the way of the best, if that is not it. */
+  readonly why: string | undefined
+}
+
 /** The best way has so much of a head start, in milliseconds, and each further one before the next. */
 const HEAD_START = 500
 const STAGGER = 250
@@ -61,7 +68,7 @@ export class Ways {
    *
    * @throws SluiceError what is in the way of the best one
    */
-  open(route: string | undefined, signal: AbortSignalLike): Promise<Greeted> {
+  open(route: string | undefined, signal: AbortSignalLike): Promise<Won> {
     const { allowed } = this.#options
     const known = this.#current
     const first = known === undefined ? [] : [known]
@@ -69,12 +76,12 @@ export class Ways {
   }
 
   /** The same of those ways alone that are better than what was gone last. */
-  improve(route: string | undefined, signal: AbortSignalLike): Promise<Greeted> {
+  improve(route: string | undefined, signal: AbortSignalLike): Promise<Won> {
     const { allowed } = this.#options
     return this.#race(allowed.slice(0, allowed.indexOf(this.#current!)), route, signal)
   }
 
-  #race(ways: readonly Way[], route: string | undefined, signal: AbortSignalLike): Promise<Greeted> {
+  #race(ways: readonly Way[], route: string | undefined, signal: AbortSignalLike): Promise<Won> {
     const { host, allowed } = this.#options
     const errors = new Map<Way, unknown>()
     const attempts = new Map<Way, Abort>()
@@ -99,10 +106,8 @@ export class Ways {
         this.#attempt(way, route, abort).then(
           (greeted) => {
             if (over) return greeted.carrier.destroy()
-            settle(() => {
-              this.#use(way, errors.get(allowed[0]!))
-              resolve(greeted)
-            }, way)
+            const error = errors.get(allowed[0]!)
+            settle(() => resolve({ ...greeted, way, why: error === undefined ? undefined : messageOf(error) }), way)
           },
           (error: unknown) => {
             errors.set(way, error)
@@ -130,11 +135,12 @@ export class Ways {
     return result
   }
 
-  #use(way: Way, error: unknown): void {
+  /** The session goes this way now. */
+  use({ way, why }: Pick<Won, 'way' | 'why'>): void {
     if (way === this.#current) return
     const first = this.#current === undefined && way === this.#options.allowed[0]
     this.#current = way
-    if (!first) this.#options.changed?.(way, error === undefined ? undefined : messageOf(error))
+    if (!first) this.#options.changed?.(way, why)
   }
 }
 

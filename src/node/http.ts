@@ -18,7 +18,11 @@ export class NodeHttpClient implements HttpClient {
     // Node takes a connection that comes later, which its types do not say.
     const agent = this.#agent as { createConnection?: unknown }
     agent.createConnection = (_: unknown, done: (error: Error | null, socket?: unknown) => void) => {
-      reachServer(url, options, 'http/1.1').then((socket) => done(null, socket), done)
+      reachServer(url, options, 'http/1.1').then((socket) => {
+        // Between two requests, and before the first, the agent does not listen.
+        socket.on('error', () => {})
+        done(null, socket)
+      }, done)
     }
   }
 
@@ -33,8 +37,12 @@ export class NodeHttpClient implements HttpClient {
         headers,
         signal,
       })
-      request.once('error', (error) => reject(unreachable(this.#url, signal.aborted ? reasonOf(signal) : error)))
-      request.once('response', (response) => resolve({ status: response.statusCode ?? 0, read: reader(response) }))
+      request.on('error', (error) => reject(unreachable(this.#url, signal.aborted ? reasonOf(signal) : error)))
+      request.once('response', (response) => {
+        // Whoever reads is told; when it is given up, perhaps nobody does.
+        response.on('error', () => {})
+        resolve({ status: response.statusCode ?? 0, read: reader(response) })
+      })
       request.end(body)
     })
   }

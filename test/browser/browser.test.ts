@@ -8,7 +8,7 @@ import { describe, it } from 'node:test'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 import { need, ROOT, which } from '../helpers/need.js'
-import { closedPort, connectTo, listen, until } from '../helpers/net.js'
+import { closedPort, connectTo, echo, listen, until } from '../helpers/net.js'
 import { connect, serve, start } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
@@ -72,6 +72,27 @@ const PAGE = `
     await tunnel.close()
     return results
   }
+  window.overHttp = async (url, token, port) => {
+    // A WebSocket that never opens, as where it is blocked.
+    class Blocked { constructor() { setTimeout(() => this.onclose?.({ code: 1006, reason: '' }), 5) } close() {} }
+    const tunnel = await connect(url, { token, WebSocket: Blocked })
+    const socket = tunnel.connect({ hostname: '127.0.0.1', port })
+    const writer = socket.writable.getWriter()
+    const value = crypto.getRandomValues(new Uint8Array(65536))
+    const wanted = 32 * value.length
+    const writing = (async () => { for (let i = 0; i < 32; i++) await writer.write(value) })()
+    const reader = socket.readable.getReader()
+    let came = 0
+    let wrong = 0
+    while (came < wanted) {
+      const { value: bytes, done } = await reader.read()
+      if (done) break
+      for (const byte of bytes) if (byte !== value[came++ % value.length]) wrong++
+    }
+    await writing
+    await tunnel.close()
+    return [came === wanted, wrong]
+  }
   window.ready = true
 `
 
@@ -107,6 +128,32 @@ describe('in Chromium', () => {
       await server.stop()
       await redis.stop()
       await database.close()
+      site.close()
+    }
+  })
+
+  it('the library gets through over requests of fetch, where WebSocket is blocked', async (t) => {
+    if (!need(t, 'chromium')) return
+    const script = await bundle()
+    const target = await listen(echo)
+    const site = await serveHttp((request, response) => {
+      const isScript = request.url === '/sluice.js'
+      response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html')
+      response.end(isScript ? script : `<script type="module">${PAGE}</script>`)
+    })
+    const origin = `http://127.0.0.1:${site.port}`
+    const server = await serve(['--allow', `127.0.0.1:${target.port}`, '--origin', origin], ENV)
+    const browser = await chromium.launch({ executablePath: which('chromium')!, args: FLAGS })
+    try {
+      const page = await browser.newPage()
+      await page.goto(origin)
+      await page.waitForFunction('window.ready')
+      const call = `window.overHttp(${JSON.stringify(server.url)}, ${JSON.stringify(TOKEN)}, ${target.port})`
+      assert.deepEqual(await page.evaluate(call), [true, 0])
+    } finally {
+      await browser.close()
+      await server.stop()
+      await target.close()
       site.close()
     }
   })

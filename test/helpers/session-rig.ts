@@ -54,6 +54,7 @@ export async function startSessionRig(targetPort: number, options: SessionRigOpt
         resumed: ({ after, resent, streams }) =>
           told.push(`resumed after ${after.toFixed(0)} ms, ${resent} bytes again, ${streams} streams`),
         retrying: (why) => told.push(`retrying: ${why}`),
+        way: (way) => told.push(`way: ${way}`),
       },
     },
     {
