@@ -1,4 +1,6 @@
+import { messageOf } from '../errors/index.ts'
 import { usage } from './address.ts'
+import { parseRule, type Rule } from './rule.ts'
 
 /** A token of a server's token file: the name it is known by, and either itself or its SHA-256 in hexadecimal. */
 export interface TokenEntry {
@@ -7,6 +9,10 @@ export interface TokenEntry {
   readonly sha256?: string
   /** From when on it is worth nothing: a time of ISO 8601, in UTC; undefined for never. */
   readonly expires?: string
+  /** What it may reach, in place of the server's rules; undefined: what those say. */
+  readonly allow?: readonly Rule[]
+  /** What it may have listened on, in place of the server's rules. */
+  readonly allowReverse?: readonly Rule[]
 }
 
 /** RFC 6750 §2.1. In a subprotocol, where browsers put it, `/` and `=` are not allowed. */
@@ -44,8 +50,8 @@ export function checkToken(token: string, what: string): string {
 }
 
 /**
- * A server's token file: one `name:token` or `name:sha256-HEX` a line, `#` comments; ` expires=2027-01-31` (the end of that day) or
- * ` expires=2027-01-31T12:00:00Z` may follow.
+ * A server's token file: one `name:token` or `name:sha256-HEX` a line, `#` comments. There may follow, after spaces: `expires=2027-01-31` (the
+ * end of that day) or `expires=2027-01-31T12:00:00Z`, and any number of `allow=RULE` and `allow-reverse=RULE`.
  *
  * @param least 0 where a file in which nobody stands means that nobody may come in
  * @throws SluiceError `ERR_SLUICE_USAGE`
@@ -60,11 +66,11 @@ export function parseTokenFile(text: string, file: string, least: 0 | 1 = 1): To
       .trim()
       .split(/\s+/)
     if (colon < 1 || !NAME.test(name)) throw usage(`${what} is not name:token or name:sha256-HEX`)
-    const expiry = parseExpiry(more, what)
-    if (!value.startsWith('sha256-')) return { name, token: checkToken(value, what), ...expiry }
+    const terms = parseTerms(more, what)
+    if (!value.startsWith('sha256-')) return { name, token: checkToken(value, what), ...terms }
     const sha256 = value.slice('sha256-'.length).toLowerCase()
     if (!/^[0-9a-f]{64}$/.test(sha256)) throw usage(`${what}: sha256- must be followed by 64 hexadecimal digits`)
-    return { name, sha256, ...expiry }
+    return { name, sha256, ...terms }
   })
   if (entries.length < least)
     throw usage(`${file} has no token in it`, 'Write one line: name:token. Make a token with: openssl rand -hex 24')
@@ -82,12 +88,34 @@ function isDay(text: string): boolean {
   return day <= (month === 2 ? (leap ? 29 : 28) : [4, 6, 9, 11].includes(month) ? 30 : 31)
 }
 
-function parseExpiry(words: readonly string[], what: string): Pick<TokenEntry, 'expires'> {
-  if (words.length === 0) return {}
-  const match = EXPIRES.exec(words.join(' '))
+/** What follows a token: until when it is good, and for what. */
+function parseTerms(words: readonly string[], what: string): Pick<TokenEntry, 'expires' | 'allow' | 'allowReverse'> {
+  const terms: { expires?: string; allow?: Rule[]; allowReverse?: Rule[] } = {}
+  for (const word of words) {
+    const [, name, value = ''] = /^([a-z-]+)=(.*)$/.exec(word) ?? []
+    if (name === 'expires' && terms.expires === undefined) terms.expires = parseExpiry(word, what)
+    else if (name === 'allow') (terms.allow ??= []).push(parseTermRule(value, what))
+    else if (name === 'allow-reverse') (terms.allowReverse ??= []).push(parseTermRule(value, what))
+    else throw usage(`${what}: ${JSON.stringify(word)} after the token is not ${TERMS}`)
+  }
+  return terms
+}
+
+const TERMS = 'expires=2027-01-31, expires=2027-01-31T12:00:00Z (one of them, once), allow=RULE or allow-reverse=RULE'
+
+function parseExpiry(word: string, what: string): string {
+  const match = EXPIRES.exec(word)
   if (match === null || !isDay(match[1]!))
-    throw usage(`${what}: what follows the token is not expires=2027-01-31 or expires=2027-01-31T12:00:00Z`)
-  return { expires: `${match[1]}${match[2] ?? 'T23:59:59.999Z'}` }
+    throw usage(`${what}: ${JSON.stringify(word)} after the token is not ${TERMS}`)
+  return `${match[1]}${match[2] ?? 'T23:59:59.999Z'}`
+}
+
+function parseTermRule(text: string, what: string): Rule {
+  try {
+    return parseRule(text)
+  } catch (error) {
+    throw usage(`${what}: ${messageOf(error)}`)
+  }
 }
 
 /** @throws SluiceError `ERR_SLUICE_USAGE` */
@@ -97,8 +125,23 @@ export function checkTokenName(name: string): string {
 }
 
 /** The line for a token file that lets a token in without showing it. */
-export function formatTokenLine(entry: { name: string; sha256: string; expires?: string | undefined }): string {
-  return `${entry.name}:sha256-${entry.sha256}${entry.expires === undefined ? '' : ` expires=${entry.expires}`}`
+export function formatTokenLine(entry: TokenLine): string {
+  const { name, sha256, expires, allow = [], allowReverse = [] } = entry
+  const terms = [
+    ...(expires === undefined ? [] : [`expires=${expires}`]),
+    ...allow.map((rule) => `allow=${rule}`),
+    ...allowReverse.map((rule) => `allow-reverse=${rule}`),
+  ]
+  return [`${name}:sha256-${sha256}`, ...terms].join(' ')
+}
+
+/** What {@link formatTokenLine} writes, rules as they are written. */
+export interface TokenLine {
+  readonly name: string
+  readonly sha256: string
+  readonly expires?: string | undefined
+  readonly allow?: readonly string[] | undefined
+  readonly allowReverse?: readonly string[] | undefined
 }
 
 /** A token file without the line of this name; undefined if it has none. */
@@ -116,7 +159,9 @@ export function withoutToken(text: string, name: string): string | undefined {
 export function parseClientToken(text: string, file: string): string {
   const first = lines(text)[0]
   if (first === undefined) throw usage(`${file} is empty: its first line must be the token`)
-  const token = first.line.replace(/^[A-Za-z0-9_.@-]{1,64}:/, '').replace(/\s+expires=\S+$/, '')
+  const token = first.line
+    .replace(/^[A-Za-z0-9_.@-]{1,64}:/, '')
+    .replace(/(?:\s+(?:expires|allow|allow-reverse)=\S+)+$/, '')
   if (token.startsWith('sha256-')) throw usage(`${file} has only the hash of a token: a client needs the token itself`)
   return checkToken(token, `${file}, line ${first.number}`)
 }

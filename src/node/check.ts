@@ -268,7 +268,7 @@ export function verdictOf({ url, proxy }: TunnelClientOptions, steps: readonly C
   const way = steps.find((step): step is CheckStep & { name: Way } => step.ok && isWay(step.name))?.name
   if (way === undefined || way === 'websocket') return `${where} works: ${command}`
   const detour = steps.some(({ name, ok }) => name === 'websocket' && !ok)
-  return `${where} works${detour ? ', though not over WebSocket' : ''}: ${command} goes ${WAY_NAMES[way]}${detour ? ' by itself' : ''}`
+  return `${where} works${detour ? ', though not over WebSocket' : ''}: ${command} ${detour ? 'finds its way by itself, and goes' : 'goes'} ${WAY_NAMES[way]}`
 }
 
 function isWay(name: CheckName): name is Way {

@@ -1,6 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { TokenEntry } from '../config/index.ts'
 import { fieldList, fieldValues, type HeaderFields } from '../websocket/index.ts'
+import { Policy } from './policy/policy.ts'
+import { ReversePolicy } from './policy/reverse.ts'
+import type { Rules } from './policy/rules.ts'
 
 /** Whom the server takes a request to be from. */
 export interface Principal {
@@ -12,6 +15,8 @@ export interface Auth {
   authenticate(fields: HeaderFields): Principal | undefined
   /** Whether somebody who was let in earlier still would be. Without it, whoever is in stays. */
   still?(principal: Principal): boolean
+  /** What this one may do in place of what all may; asked at each use, so that it may change. */
+  rules?(principal: Principal): Partial<Rules>
 }
 
 /** The subprotocol by which browsers, which cannot set headers, present a token. It is never echoed. */
@@ -32,6 +37,7 @@ interface Known {
   readonly name: string
   readonly hash: Buffer
   readonly expires: number
+  readonly rules: Partial<Rules>
 }
 
 /** Bearer tokens, kept as hashes and compared in constant time, all of them on every try. */
@@ -49,10 +55,14 @@ export class TokenAuth implements Auth {
 
   /** From now on these are the tokens, and no others. */
   replace(entries: readonly TokenEntry[]): void {
-    this.#entries = entries.map(({ name, token, sha256: hex, expires }) => ({
+    this.#entries = entries.map(({ name, token, sha256: hex, expires, allow, allowReverse }) => ({
       name,
       hash: hex === undefined ? sha256(token ?? '') : Buffer.from(hex, 'hex'),
       expires: expires === undefined ? Number.POSITIVE_INFINITY : Date.parse(expires),
+      rules: {
+        ...(allow === undefined ? {} : { policy: new Policy(allow) }),
+        ...(allowReverse === undefined ? {} : { reverse: new ReversePolicy(allowReverse) }),
+      },
     }))
   }
 
@@ -74,6 +84,11 @@ export class TokenAuth implements Auth {
   still(principal: Principal): boolean {
     const hash = this.#used.get(principal)
     return hash !== undefined && this.#find(hash)?.name === principal.name
+  }
+
+  rules(principal: Principal): Partial<Rules> {
+    const hash = this.#used.get(principal)
+    return (hash === undefined ? undefined : this.#find(hash)?.rules) ?? {}
   }
 
   #find(hash: Buffer): Known | undefined {

@@ -13,7 +13,6 @@ export interface Asked {
 }
 
 export interface DiallerOptions {
-  readonly policy: Policy
   readonly resolve: Resolver
   /** Milliseconds until a target must have answered. */
   readonly timeout: number
@@ -32,12 +31,13 @@ export class Dialler {
   }
 
   /**
+   * @param policy what whoever asks may reach
    * @param client who asked, for targets that want to know
    * @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_TIMEOUT`; the system's error where the target cannot be reached
    */
-  async dial(asked: Asked, client: HostPort): Promise<SocketStream> {
+  async dial(asked: Asked, policy: Policy, client: HostPort): Promise<SocketStream> {
     const { timeout, signal, readMode, tellClient } = this.#options
-    const allowed = await this.addresses(asked, 'tcp')
+    const allowed = await this.addresses(asked, policy, 'tcp')
     const options = { timeout, signal, ...(readMode === undefined ? {} : { readMode }) }
     const stream = await dial(allowed, asked.target.port, options)
     const version = tellClient?.get(formatHostPort(asked.target))
@@ -50,8 +50,8 @@ export class Dialler {
    *
    * @throws SluiceError `ERR_SLUICE_POLICY` if there is none; the system's error where the name cannot be resolved
    */
-  async addresses({ target, named }: Asked, protocol: Protocol): Promise<readonly string[]> {
-    const { policy, resolve } = this.#options
+  async addresses({ target, named }: Asked, policy: Policy, protocol: Protocol): Promise<readonly string[]> {
+    const { resolve } = this.#options
     const addresses = await resolve(target.host)
     const verdicts = addresses.map((address) =>
       named ? { allowed: true, why: '' } : policy.checkAddress(target, address, protocol),
@@ -62,8 +62,8 @@ export class Dialler {
   }
 
   /** @throws SluiceError `ERR_SLUICE_POLICY`; the system's error where it cannot be reached */
-  dialPath(path: string): Promise<SocketStream> {
-    const { policy, readMode } = this.#options
+  dialPath(path: string, policy: Policy): Promise<SocketStream> {
+    const { readMode } = this.#options
     const verdict = policy.checkPath(path)
     if (!verdict.allowed) return Promise.reject(new SluiceError('ERR_SLUICE_POLICY', verdict.why))
     const stream = SocketStream.connect({ path }, readMode)

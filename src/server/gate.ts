@@ -64,7 +64,8 @@ export interface AdmittedPlain {
 export interface GateOptions {
   readonly prefix: string
   readonly auth: Auth
-  readonly policy: Policy
+  /** What somebody may reach. */
+  readonly policyOf: (principal: Principal) => Policy
   /** Named targets. */
   readonly targets: ReadonlyMap<string, HostPort>
   /** Origins of pages that may connect, beside the server's own. */
@@ -100,7 +101,7 @@ export function decide(request: IncomingMessage, options: GateOptions): Admitted
   const principal = options.auth.authenticate(fields)
   if (principal === undefined) return unauthenticated()
   if (asked === undefined) return refusal(400, malformed ?? 'the path cannot be read')
-  const found = findTarget(asked, options)
+  const found = findTarget(asked, options, options.policyOf(principal))
   if ('status' in found) return found
   const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
   if ('status' in upgrade) return upgrade
@@ -213,15 +214,16 @@ function refuseStranger(fields: HeaderFields, options: GateOptions): HttpRefusal
 function findTarget(
   asked: NonNullable<Asked>,
   options: GateOptions,
+  policy: Policy,
 ): Pick<AdmittedPlain, 'target' | 'name' | 'named'> | HttpRefusal {
   if ('named' in asked) {
     const target = options.targets.get(asked.named)
     if (target === undefined) return refusal(404, `there is no target named @${asked.named}`)
-    if (!options.policy.checkNamed(asked.named).allowed) return refusal(403, `@${asked.named} is not allowed`)
+    if (!policy.checkNamed(asked.named).allowed) return refusal(403, `@${asked.named} is not allowed`)
     return { target, name: `@${asked.named}`, named: true }
   }
   const name = formatHostPort(asked.target)
-  if (!options.policy.checkTarget(asked.target).allowed) return refusal(403, `${name} is not allowed`)
+  if (!policy.checkTarget(asked.target).allowed) return refusal(403, `${name} is not allowed`)
   return { target: asked.target, name, named: false }
 }
 

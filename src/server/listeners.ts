@@ -8,13 +8,14 @@ import type { ReversePolicy } from './policy/reverse.ts'
 /** What a session's listener needs of the session. */
 export interface ListeningSession {
   readonly session: Session
-  readonly pump: { touch(): void }
+  readonly pump: { touch(): void; flush(): void }
 }
 
 /** A listener that is bound. */
 interface Live {
   readonly of: ListeningSession
   readonly owner: string
+  readonly allowed: () => boolean
   end(): void
 }
 
@@ -26,12 +27,7 @@ export interface ListenerEvents {
 
 /** Listens for clients (LISTEN, spec §6): each connection that comes becomes a stream to the client. */
 export class Listeners {
-  readonly #policy: ReversePolicy
   readonly #live = new Map<string, Live>()
-
-  constructor(policy: ReversePolicy) {
-    this.#policy = policy
-  }
 
   get size(): number {
     return this.#live.size
@@ -40,11 +36,22 @@ export class Listeners {
   /**
    * Binds what a stream of kind LISTEN asks for, and unbinds it when the stream ends, with the session at the latest.
    *
+   * @param reverse what its owner may have listened on, at the moment of asking
    * @returns the address in use
    * @throws SluiceError `ERR_SLUICE_POLICY`; the system's error where it cannot be bound
    */
-  async listen(of: ListeningSession, owner: string, stream: Stream, events: ListenerEvents): Promise<string> {
-    const bind = this.#check(stream.target)
+  async listen(
+    of: ListeningSession,
+    owner: string,
+    reverse: () => ReversePolicy,
+    stream: Stream,
+    events: ListenerEvents,
+  ): Promise<string> {
+    const bind = bindOf(stream.target)
+    const verdict = () =>
+      bind.kind === 'unix' ? reverse().checkPath(bind.path) : reverse().checkPort(bind.host, bind.port)
+    const { allowed, why } = verdict()
+    if (!allowed) throw new SluiceError('ERR_SLUICE_POLICY', why)
     let over = false
     const name = bind.kind === 'unix' ? bind.path : formatHostPort(bind)
     const before = this.#live.get(name)
@@ -58,12 +65,13 @@ export class Listeners {
     const end = () => {
       if (over) return
       over = true
-      if (this.#live.get(name) === live) this.#live.delete(name)
+      for (const [place, one] of this.#live) if (one === live) this.#live.delete(place)
       listener.close()
     }
     const live: Live = {
       of,
       owner,
+      allowed: () => verdict().allowed,
       end: () => {
         stream.abort()
         end()
@@ -79,28 +87,26 @@ export class Listeners {
       // What the system said is what OPEN_FAILED says.
       throw error instanceof SluiceError && error.cause !== undefined ? error.cause : error
     })
-    this.#live.set(name, live)
+    // A port that the system has chosen is known only now.
+    const place = bound.kind === 'unix' ? bound.path : formatHostPort(bound)
+    this.#live.set(place, live)
     if (over) {
-      this.#live.delete(name)
+      this.#live.delete(place)
       listener.close()
       throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the port was bound')
     }
-    return bound.kind === 'unix' ? bound.path : formatHostPort(bound)
+    return place
   }
 
-  #check(target: Target): StreamEndpoint {
-    if (target.kind === 'UNIX') {
-      const { allowed, why } = this.#policy.checkPath(target.path)
-      if (!allowed) throw new SluiceError('ERR_SLUICE_POLICY', why)
-      return { kind: 'unix', path: target.path }
+  /** Ends the listeners that are not allowed any more; returns how many. */
+  recheck(): number {
+    const forbidden = [...this.#live.values()].filter(({ allowed }) => !allowed())
+    for (const { of, end } of forbidden) {
+      of.pump.touch()
+      end()
+      of.pump.flush()
     }
-    if (target.kind !== 'TCP') {
-      throw Object.assign(new Error(`listening for ${target.kind} is not supported`), { code: 'EOPNOTSUPP' })
-    }
-    const host = target.host === '' || target.host === 'localhost' ? '127.0.0.1' : target.host
-    const { allowed, why } = this.#policy.checkPort(host, target.port)
-    if (!allowed) throw new SluiceError('ERR_SLUICE_POLICY', why)
-    return { kind: 'tcp', host, port: target.port }
+    return forbidden.length
   }
 
   #carry(
@@ -117,4 +123,14 @@ export class Listeners {
     const splice = new Splice(tcp, pump, (outcome) => events.ended(name, outcome))
     splice.start(session.open({ kind: 'ACCEPTED', listener, origin }, splice, performance.now()))
   }
+}
+
+/** Where a stream of kind LISTEN wants to be listened. */
+function bindOf(target: Target): StreamEndpoint {
+  if (target.kind === 'UNIX') return { kind: 'unix', path: target.path }
+  if (target.kind === 'TCP') {
+    const host = target.host === '' || target.host === 'localhost' ? '127.0.0.1' : target.host
+    return { kind: 'tcp', host, port: target.port }
+  }
+  throw Object.assign(new Error(`listening for ${target.kind} is not supported`), { code: 'EOPNOTSUPP' })
 }

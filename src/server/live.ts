@@ -7,6 +7,8 @@ import {
   type WebSocketStream,
 } from '../node/index.ts'
 import { CloseCode } from '../websocket/index.ts'
+import type { Policy } from './policy/policy.ts'
+import { allows, type Use } from './policy/rules.ts'
 
 /** How a connection ended, in whichever mode it was carried. */
 export interface ConnectionOutcome {
@@ -35,6 +37,8 @@ export function streamOutcome({ sent, received, error }: SpliceOutcome): Connect
 export class Live {
   readonly ws: WebSocketStream
   #bridge: Bridge | undefined
+  /** What it is connected to. */
+  use: Use | undefined
 
   constructor(ws: WebSocketStream) {
     this.ws = ws
@@ -57,6 +61,13 @@ export class Live {
       })
       this.ws.close(code, reason)
     })
+  }
+
+  /** Ends at once if what it leads to is not allowed any more; returns how many were ended. */
+  recheck(policy: Policy): number {
+    if (this.use === undefined || allows(policy, this.use)) return 0
+    this.ws.fail(new SluiceError('ERR_SLUICE_POLICY', 'POLICY', { closeCode: CloseCode.policy }))
+    return 1
   }
 
   shutDown(): void {

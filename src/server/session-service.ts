@@ -3,13 +3,13 @@ import { messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, ServerLink, type ServerSession } from '../link/index.ts'
 import { errnoCode, nodeHost, PARAMETERS, Splice, type SpliceOutcome } from '../node/index.ts'
 import { CreditPool, type SessionFigures, type Stream } from '../session/index.ts'
-import { CloseReason, type Target } from '../wire/index.ts'
+import { CloseReason, ResetCode, type Target } from '../wire/index.ts'
 import type { Principal } from './auth.ts'
 import type { Asked, Dialler } from './dialler.ts'
 import type { Limits } from './limits.ts'
 import { Listeners } from './listeners.ts'
 import type { Policy } from './policy/policy.ts'
-import type { ReversePolicy } from './policy/reverse.ts'
+import { allows, type Rules, type Use } from './policy/rules.ts'
 import { relayUdp } from './udp-relay.ts'
 
 /** Whom a session is of, and where its first carrier came from. */
@@ -42,8 +42,8 @@ export interface SessionServiceEvents {
 }
 
 export interface SessionServiceOptions {
-  readonly policy: Policy
-  readonly reverse: ReversePolicy
+  /** What somebody may reach and have listened on, at the moment of asking. */
+  readonly rulesOf: (principal: Principal) => Rules
   readonly targets: ReadonlyMap<string, HostPort>
   readonly dialler: Dialler
   readonly limits: Limits
@@ -61,12 +61,14 @@ export class SessionService {
   readonly #options: SessionServiceOptions
   readonly #link: ServerLink<Owner>
   readonly #listeners: Listeners
+  /** What streams are connected to, and how each is ended. */
+  readonly #uses = new Map<Stream, { readonly of: ServerSession<Owner>; readonly use: Use; end(): void }>()
   #streams = 0
   #leaving = false
 
   constructor(options: SessionServiceOptions) {
     this.#options = options
-    this.#listeners = new Listeners(options.reverse)
+    this.#listeners = new Listeners()
     const { events, limits } = options
     this.#link = new ServerLink<Owner>({
       host: nodeHost,
@@ -136,35 +138,48 @@ export class SessionService {
     }
   }
 
-  async #splice({ principal: owner, pump }: ServerSession<Owner>, stream: Stream): Promise<void> {
+  async #splice(of: ServerSession<Owner>, stream: Stream): Promise<void> {
     const { dialler, events } = this.#options
+    const { principal: owner, pump } = of
     const { target } = stream
+    const policy = this.#policyOf(owner)
     const tcp = await (target.kind === 'UNIX'
-      ? dialler.dialPath(target.path)
-      : dialler.dial(this.#ask(target), owner.client))
+      ? dialler.dialPath(target.path, policy)
+      : dialler.dial(this.#ask(target, policy), policy, owner.client))
     if (stream.sendState !== 'open') {
       tcp.reset()
       throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the target was dialled')
+    }
+    const use = useOf(target, tcp.socket.remoteAddress ?? '')
+    if (!allows(this.#policyOf(owner), use)) {
+      tcp.reset()
+      throw new SluiceError('ERR_SLUICE_POLICY', 'the rules changed while the target was dialled')
     }
     pump.touch()
     stream.accept(target.kind === 'UNIX' ? target.path : addressOf(tcp.socket.remoteAddress, tcp.socket.remotePort))
     const splice = new Splice(tcp, pump, (outcome) => {
       this.#streams--
+      this.#uses.delete(stream)
       events.ended(owner, nameOf(target), outcome)
     })
     splice.start(stream)
     stream.start(splice)
+    this.#uses.set(stream, { of, use, end: () => splice.abort(ResetCode.POLICY) })
   }
 
-  async #relay({ principal: owner, pump }: ServerSession<Owner>, stream: Stream): Promise<void> {
+  async #relay(of: ServerSession<Owner>, stream: Stream): Promise<void> {
     const { dialler, events, limits } = this.#options
-    const asked = this.#ask(stream.target)
-    const [address] = await dialler.addresses(asked, 'udp')
+    const { principal: owner, pump } = of
+    const policy = this.#policyOf(owner)
+    const asked = this.#ask(stream.target, policy)
+    const [address] = await dialler.addresses(asked, policy, 'udp')
     const { port } = asked.target
-    await relayUdp(stream, pump, { address: address!, port, idle: limits.udpIdle }, (moved) => {
+    const end = await relayUdp(stream, pump, { address: address!, port, idle: limits.udpIdle }, (moved) => {
       this.#streams--
+      this.#uses.delete(stream)
       events.ended(owner, nameOf(stream.target), { ...moved, error: undefined })
     })
+    this.#uses.set(stream, { of, use: useOf(stream.target, address!), end })
     pump.touch()
     stream.accept(formatHostPort({ host: address!, port }))
   }
@@ -173,7 +188,8 @@ export class SessionService {
   async #listen(of: ServerSession<Owner>, stream: Stream): Promise<void> {
     const { events } = this.#options
     const { principal: owner, pump } = of
-    const address = await this.#listeners.listen(of, owner.principal.name, stream, {
+    const reverse = () => this.#options.rulesOf(owner.principal).reverse
+    const address = await this.#listeners.listen(of, owner.principal.name, reverse, stream, {
       accepted: (name) => {
         this.#streams++
         events.opened(owner, `listener ${name}`)
@@ -188,9 +204,13 @@ export class SessionService {
     stream.accept(address)
   }
 
+  #policyOf({ principal }: Owner): Policy {
+    return this.#options.rulesOf(principal).policy
+  }
+
   /** @throws SluiceError `ERR_SLUICE_POLICY`, `ERR_SLUICE_USAGE` */
-  #ask(target: Target): Asked {
-    const { policy, targets } = this.#options
+  #ask(target: Target, policy: Policy): Asked {
+    const { targets } = this.#options
     if (target.kind === 'TCP' || target.kind === 'UDP') {
       const asked = { host: parseHost(target.host, 'host'), port: target.port }
       const verdict = policy.checkTarget(asked, target.kind === 'TCP' ? 'tcp' : 'udp')
@@ -228,6 +248,19 @@ export class SessionService {
     return revoked.length
   }
 
+  /** Ends streams and listeners that are not allowed any more, of those who still are let in; returns how many. */
+  recheck(): number {
+    let ended = this.#listeners.recheck()
+    for (const { of, use, end } of [...this.#uses.values()]) {
+      if (allows(this.#policyOf(of.principal), use)) continue
+      of.pump.touch()
+      end()
+      of.pump.flush()
+      ended++
+    }
+    return ended
+  }
+
   /** Ends every session. */
   end(text: string): void {
     this.#link.end(CloseReason.GOING_AWAY, text)
@@ -247,6 +280,14 @@ function nameOf(target: Target): string {
     case 'ACCEPTED':
       return `listener ${target.listener}`
   }
+}
+
+function useOf(target: Target, address: string): Use {
+  if (target.kind === 'NAMED') return { named: target.name }
+  if (target.kind === 'UNIX') return { path: target.path }
+  if (target.kind === 'ACCEPTED') throw new SluiceError('ERR_SLUICE_MISUSE', 'a client accepts nothing at a server')
+  const { host, port, kind } = target
+  return { target: { host, port }, protocol: kind === 'TCP' ? 'tcp' : 'udp', address }
 }
 
 function addressOf(host: string | undefined, port: number | undefined): string {

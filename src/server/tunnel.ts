@@ -34,6 +34,7 @@ import { type ConnectionOutcome, closeFor, Live, plainOutcome, streamOutcome } f
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
 import { ReversePolicy } from './policy/reverse.ts'
+import { allows, type Rules, type Use } from './policy/rules.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, plainText, respond, respondRaw } from './respond.ts'
 import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
@@ -118,6 +119,8 @@ export interface TunnelOptions {
  */
 export class Tunnel {
   readonly limits: Limits
+  /** What all may do who have no rules of their own. */
+  readonly #rules: Rules
   readonly #gate: GateOptions
   readonly #options: TunnelOptions
   readonly #rate: RateLimit
@@ -125,7 +128,7 @@ export class Tunnel {
   readonly #dialler: Dialler
   readonly #service: SessionService
   readonly #carriers: HttpCarriers
-  readonly #live = new Map<Pick<Live, 'ws' | 'shutDown'>, Principal>()
+  readonly #live = new Map<Pick<Live, 'ws' | 'shutDown' | 'recheck'>, Principal>()
   readonly #aborted = new AbortController()
   #draining = false
   #idle: (() => void) | undefined
@@ -137,12 +140,16 @@ export class Tunnel {
     const rules = (options.allow ?? []).map(read)
     // Whoever names targets means these: without a rule, nothing beside them is open.
     const implied = rules.length === 0 ? [...targets.keys()].map((name) => parseRule(`@${name}`)) : []
+    this.#rules = {
+      policy: new Policy([...rules, ...implied]),
+      reverse: new ReversePolicy((options.allowReverse ?? []).map(read)),
+    }
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#options = options
     this.#gate = {
       prefix: options.prefix ?? '',
       auth: options.auth,
-      policy: new Policy([...rules, ...implied]),
+      policyOf: (principal) => this.#rulesOf(principal).policy,
       targets,
       origins: options.origins ?? [],
       checkHost: options.checkHost ?? false,
@@ -151,7 +158,6 @@ export class Tunnel {
     this.#rate = new RateLimit(this.limits.handshakesPerSecond, this.limits.handshakeBurst)
     this.#heartbeat = new Heartbeat(options.pingInterval)
     this.#dialler = new Dialler({
-      policy: this.#gate.policy,
       resolve: options.resolver ?? systemResolver,
       timeout: this.limits.dialTimeout,
       signal: this.#aborted.signal,
@@ -159,8 +165,7 @@ export class Tunnel {
       ...(options.readMode === undefined ? {} : { readMode: options.readMode }),
     })
     this.#service = new SessionService({
-      policy: this.#gate.policy,
-      reverse: new ReversePolicy((options.allowReverse ?? []).map(read)),
+      rulesOf: (principal) => this.#rulesOf(principal),
       targets,
       dialler: this.#dialler,
       limits: this.limits,
@@ -248,19 +253,27 @@ export class Tunnel {
   }
 
   /**
-   * Asks again who may be in (`Auth.still`), and ends at once what belongs to the others: call it when credentials have changed.
+   * Asks again who may be in (`Auth.still`) and what they may do (`Auth.rules`), and ends at once what is not allowed any more:
+   * call it when either has changed.
    *
-   * @returns how many sessions and WebSockets of others were ended
+   * @returns how many sessions, WebSockets, streams and listeners were ended
    */
   recheck(): number {
-    let ended = this.#service.revoke()
+    let ended = this.#service.revoke() + this.#service.recheck()
     for (const [live, principal] of this.#live) {
-      if (this.#still(principal)) continue
+      if (this.#still(principal)) {
+        ended += live.recheck(this.#rulesOf(principal).policy)
+        continue
+      }
       // Not a closing handshake: until its end a peer that does not answer could go on sending.
       live.ws.fail(new SluiceError('ERR_SLUICE_POLICY', 'POLICY', { closeCode: CloseCode.policy }))
       ended++
     }
     return ended
+  }
+
+  #rulesOf(principal: Principal): Rules {
+    return { ...this.#rules, ...this.#options.auth.rules?.(principal) }
   }
 
   #still(principal: Principal): boolean {
@@ -362,7 +375,7 @@ export class Tunnel {
     const about = (target: string) => ({ from: textOf(client), principal: admitted.principal.name, target })
     const emit = (event: TunnelEvent) => this.#options.onEvent?.(event)
     const one = new WispConnection(ws, {
-      policy: this.#gate.policy,
+      policy: () => this.#rulesOf(admitted.principal).policy,
       dialler: this.#dialler,
       client,
       streams: this.limits.streams,
@@ -379,7 +392,11 @@ export class Tunnel {
         },
       },
     })
-    const live = { ws, shutDown: () => one.shutDown(CloseCode.goingAway, 'server is shutting down') }
+    const live = {
+      ws,
+      shutDown: () => one.shutDown(CloseCode.goingAway, 'server is shutting down'),
+      recheck: () => one.recheck(),
+    }
     this.#live.set(live, admitted.principal)
     this.#heartbeat.watch(ws)
     one.start()
@@ -403,12 +420,17 @@ export class Tunnel {
     this.#heartbeat.watch(live.ws)
     const about = { from: textOf(client), principal: admitted.principal.name, target: admitted.name }
     try {
-      const target = await this.#dialler.dial(admitted, client)
+      const target = await this.#dialler.dial(admitted, this.#rulesOf(admitted.principal).policy, client)
       if (!live.ws.open) {
         target.destroy()
         throw new SluiceError('ERR_SLUICE_CLOSED', 'the WebSocket ended while the target was dialled')
       }
       this.#options.onEvent?.({ type: 'opened', ...about })
+      live.use = useOf(admitted, target.socket.remoteAddress ?? '')
+      if (!allows(this.#rulesOf(admitted.principal).policy, live.use)) {
+        target.destroy()
+        throw new SluiceError('ERR_SLUICE_POLICY', 'the rules changed while the target was dialled')
+      }
       const outcome = await live.bridge(target, admitted.name)
       this.#options.onEvent?.({ type: 'ended', ...about, outcome: plainOutcome(outcome) })
     } catch (error) {
@@ -432,6 +454,10 @@ function joins(verdict: Admitted | AdmittedHttp | HttpRefusal): boolean {
   if (!('kind' in verdict)) return false
   if (verdict.kind === 'session') return verdict.route !== undefined
   return verdict.kind === 'http' && 'route' in verdict.asked && verdict.asked.route !== undefined
+}
+
+function useOf({ named, name, target }: AdmittedPlain, address: string): Use {
+  return named ? { named: name.slice(1) } : { target, protocol: 'tcp', address }
 }
 
 function textOf({ host, port }: HostPort): string {

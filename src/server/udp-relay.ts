@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { isIPv6 } from 'node:net'
 import type { Stream } from '../session/index.ts'
+import { ResetCode } from '../wire/index.ts'
 
 /** What a relay reports at its end. */
 export interface UdpRelayOutcome {
@@ -71,6 +72,7 @@ export class UdpTarget {
 /**
  * Joins a stream of kind UDP to an address; it ends with the stream, or after silence.
  *
+ * @returns what ends it at once
  * @throws as {@link UdpTarget.open}
  */
 export async function relayUdp(
@@ -78,7 +80,7 @@ export async function relayUdp(
   pump: { touch(): void },
   to: { readonly address: string; readonly port: number; readonly idle: number },
   done: (outcome: UdpRelayOutcome) => void,
-): Promise<void> {
+): Promise<() => void> {
   let [sent, received] = [0, 0]
   let over = false
   const end = () => {
@@ -112,4 +114,8 @@ export async function relayUdp(
     reset: end,
     closed: end,
   })
+  return () => {
+    stream.abort(ResetCode.POLICY)
+    end()
+  }
 }

@@ -91,7 +91,7 @@ describe('what changes while a server runs', { concurrency: false }, () => {
     const ends = [second, plain, third].map(({ socket }) => closed(socket))
     await token('revoke', 'bob')
     await Promise.all(ends)
-    await said(server, /read again: 2 tokens, \d ended whose token is gone/)
+    await said(server, /read again: 2 tokens, \d ended that are not allowed any more/)
     await ping(first.socket)
     for (const { tunnel } of [second, third]) {
       assert.equal(await tunnel.exited, 6, tunnel.stderr())

@@ -358,5 +358,5 @@ function shown(verdict: string, url: string): string {
   return verdict
     .replaceAll(url, 'URL')
     .replace(/: sluice connect URL -L PORT:HOST:PORT$/, '')
-    .replace(/: sluice connect URL -L PORT:HOST:PORT goes/, ': connect goes')
+    .replace(/: sluice connect URL -L PORT:HOST:PORT finds/, ': `connect` finds')
 }

@@ -254,7 +254,7 @@ function reloadables(flags: ServeFlags, server: Server, auth: Auth): Reloadable[
         const entries = readTokens(flags, 0)
         auth.replace(entries)
         const ended = server.tunnel.recheck()
-        return `: ${entries.length} token${entries.length === 1 ? '' : 's'}${ended === 0 ? '' : `, ${ended} ended whose token is gone`}`
+        return `: ${entries.length} token${entries.length === 1 ? '' : 's'}${ended === 0 ? '' : `, ${ended} ended that are not allowed any more`}`
       },
     })
   }

@@ -28,8 +28,13 @@ export function tokenCommand(finish: Finish): Command {
       .argument('<name>', 'whom it is for; shown in logs')
       .addOption(FILE())
       .option('--expires <date>', 'until the end of this day (2027-01-31), or 2027-01-31T12:00:00Z')
-      .addHelpText('after', '\nExample:\n  sluice token new ann --token-file tokens --expires 2027-01-31')
-      .action((name: string, flags: FileFlags & { expires?: string }) => finish(makeToken(name, flags))),
+      .option('--allow <rule>', 'what it may reach, in place of what serve allows (repeatable)', add)
+      .option('--allow-reverse <rule>', 'what it may have listened on, in place of what serve allows (repeatable)', add)
+      .addHelpText(
+        'after',
+        '\nExample:\n  sluice token new ann --token-file tokens --expires 2027-01-31 --allow db.corp:5432',
+      )
+      .action((name: string, flags: NewFlags) => finish(makeToken(name, flags))),
   )
   command.addCommand(
     new Command('list')
@@ -47,6 +52,14 @@ export function tokenCommand(finish: Finish): Command {
   return command
 }
 
+interface NewFlags extends FileFlags {
+  expires?: string
+  allow?: string[]
+  allowReverse?: string[]
+}
+
+const add = (text: string, before: string[] | undefined): string[] => [...(before ?? []), text]
+
 function fileOf({ tokenFile }: FileFlags): string {
   if (tokenFile !== undefined) return tokenFile
   throw new SluiceError('ERR_SLUICE_USAGE', '--token-file is missing', { remedy: 'Give the file that serve reads.' })
@@ -61,12 +74,13 @@ function replace(file: string, text: string): void {
   renameSync(fresh, file)
 }
 
-function makeToken(name: string, flags: FileFlags & { expires?: string }): number {
+function makeToken(name: string, flags: NewFlags): number {
   const file = fileOf(flags)
   checkTokenName(name)
   const token = randomBytes(24).toString('base64url')
   const sha256 = createHash('sha256').update(token).digest('hex')
-  const line = formatTokenLine({ name, sha256, expires: flags.expires })
+  const { expires, allow, allowReverse } = flags
+  const line = formatTokenLine({ name, sha256, expires, allow, allowReverse })
   const before = existsSync(file) ? read(file) : ''
   const text = `${before}${before === '' || before.endsWith('\n') ? '' : '\n'}${line}\n`
   parseTokenFile(text, file)
@@ -78,13 +92,18 @@ function makeToken(name: string, flags: FileFlags & { expires?: string }): numbe
   return ExitCode.ok
 }
 
+function texts(before: string, rules: readonly { readonly text: string }[] = []): string[] {
+  return rules.map(({ text }) => `${before}${text}`)
+}
+
 function listTokens(flags: FileFlags): number {
   const file = fileOf(flags)
-  for (const { name, expires, token } of parseTokenFile(read(file), file, 0)) {
+  for (const { name, expires, token, allow, allowReverse } of parseTokenFile(read(file), file, 0)) {
     const until =
       expires === undefined ? 'for good' : `${Date.parse(expires) < Date.now() ? 'expired' : 'until'} ${expires}`
     const note = token === undefined ? '' : ', and stands there itself: a hash would do'
-    process.stdout.write(`${escapeControl(`${name}: ${until}${note}`)}\n`)
+    const rules = [...texts(', allow ', allow), ...texts(', allow-reverse ', allowReverse)].join('')
+    process.stdout.write(`${escapeControl(`${name}: ${until}${rules}${note}`)}\n`)
   }
   return ExitCode.ok
 }

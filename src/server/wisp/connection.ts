@@ -5,6 +5,7 @@ import { CloseCode, MessageAssembler, Opcode } from '../../websocket/index.ts'
 import { OpenError } from '../../wire/index.ts'
 import type { Dialler } from '../dialler.ts'
 import type { Policy, Protocol } from '../policy/policy.ts'
+import { allows, type Use } from '../policy/rules.ts'
 import { UdpTarget } from '../udp-relay.ts'
 import { closePacket, continuePacket, dataHeader, parseWispPacket, WispClose, type WispPacket } from './packets.ts'
 
@@ -28,13 +29,23 @@ export interface WispEvents {
 }
 
 export interface WispOptions {
-  readonly policy: Policy
+  /** What its owner may reach, at this moment. */
+  readonly policy: () => Policy
   readonly dialler: Dialler
   readonly client: HostPort
   /** Streams at once. */
   readonly streams: number
   readonly udpIdle: number
   readonly events: WispEvents
+}
+
+/** The far end of a stream. */
+interface Sink {
+  readonly address: string
+  write(bytes: Uint8Array): void
+  end(): void
+  destroy(): void
+  readonly tcp?: SocketStream
 }
 
 /** Where a stream leads; it is being dialled until there is a sink. */
@@ -46,7 +57,9 @@ interface WispStream {
   packets: number
   up: number
   down: number
-  sink: { write(bytes: Uint8Array): void; end(): void; destroy(): void; readonly tcp?: SocketStream } | undefined
+  /** What it is connected to. */
+  use?: Use
+  sink: Sink | undefined
   over: boolean
 }
 
@@ -132,6 +145,8 @@ export class WispConnection {
     try {
       const target = this.#check(host, port, udp ? 'udp' : 'tcp')
       stream.sink = await (udp ? this.#openUdp(id, stream, target) : this.#openTcp(id, stream, target))
+      const protocol = udp ? 'udp' : 'tcp'
+      stream.use = { target, protocol, address: stream.sink.address }
       if (stream.over || this.#closed) return stream.sink.destroy()
       events.opened(name)
       for (const bytes of stream.early.splice(0)) stream.sink.write(bytes)
@@ -148,13 +163,13 @@ export class WispConnection {
   #check(hostText: string, port: number, protocol: Protocol): HostPort {
     const target = { host: parseHost(hostText, 'host'), port }
     if (port === 0) throw new SluiceError('ERR_SLUICE_USAGE', `${formatHostPort(target)} is not an address`)
-    const { allowed, why } = this.#options.policy.checkTarget(target, protocol)
+    const { allowed, why } = this.#options.policy().checkTarget(target, protocol)
     if (!allowed) throw new SluiceError('ERR_SLUICE_POLICY', why)
     return target
   }
 
-  async #openTcp(id: number, stream: WispStream, target: HostPort): Promise<NonNullable<WispStream['sink']>> {
-    const tcp = await this.#options.dialler.dial({ target, named: false }, this.#options.client)
+  async #openTcp(id: number, stream: WispStream, target: HostPort): Promise<Sink> {
+    const tcp = await this.#options.dialler.dial({ target, named: false }, this.#options.policy(), this.#options.client)
     const head = dataHeader(id)
     tcp.start({
       read: (slab, start, end) => {
@@ -175,12 +190,18 @@ export class WispConnection {
           error?.message ?? 'both ends',
         ),
     })
-    return { write: (bytes) => tcp.write(Buffer.from(bytes)), end: () => tcp.end(), destroy: () => tcp.destroy(), tcp }
+    return {
+      address: tcp.socket.remoteAddress ?? '',
+      write: (bytes) => tcp.write(Buffer.from(bytes)),
+      end: () => tcp.end(),
+      destroy: () => tcp.destroy(),
+      tcp,
+    }
   }
 
-  async #openUdp(id: number, stream: WispStream, target: HostPort): Promise<NonNullable<WispStream['sink']>> {
+  async #openUdp(id: number, stream: WispStream, target: HostPort): Promise<Sink> {
     const { dialler, udpIdle } = this.#options
-    const [address] = await dialler.addresses({ target, named: false }, 'udp')
+    const [address] = await dialler.addresses({ target, named: false }, this.#options.policy(), 'udp')
     const head = dataHeader(id)
     const udp = await UdpTarget.open(
       address!,
@@ -193,7 +214,21 @@ export class WispConnection {
       },
       () => this.#close(id, stream, WispClose.idle, 'idle'),
     )
-    return { write: (bytes) => udp.send(bytes), end: () => udp.close(), destroy: () => udp.close() }
+    const close = () => udp.close()
+    return { address: address!, write: (bytes) => udp.send(bytes), end: close, destroy: close }
+  }
+
+  /** Ends the streams to what is not allowed any more; returns how many. */
+  recheck(): number {
+    const policy = this.#options.policy()
+    let ended = 0
+    for (const [id, stream] of [...this.#streams]) {
+      if (stream.use === undefined || allows(policy, stream.use)) continue
+      stream.sink?.tcp?.reset()
+      this.#close(id, stream, WispClose.blocked, 'not allowed any more')
+      ended++
+    }
+    return ended
   }
 
   /** Ends a stream and tells the client. */
