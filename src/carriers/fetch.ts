@@ -35,4 +35,7 @@ export class FetchClient implements HttpClient {
     const read = async (): Promise<Uint8Array | undefined> => (await reader?.read())?.value
     return { status: response.status, read }
   }
+
+  /** The host has them, and keeps them as it likes. */
+  close(): void {}
 }

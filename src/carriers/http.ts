@@ -13,6 +13,8 @@ export interface HttpClient {
    * @param path below `[prefix]/http`, with the query
    */
   post(path: string, body: Uint8Array | undefined, signal: AbortSignal): Promise<HttpAnswer>
+  /** Lets go of connections: there will be no more requests. */
+  close(): void
 }
 
 export interface HttpAnswer {
@@ -33,6 +35,8 @@ const SHORT_HOLD = 50
 const LONG_HOLD = 1_000
 /** How long it may take, in milliseconds, until two requests at once are answered; a slow line has four round trips more. */
 const PATIENCE = 750
+/** How long the server may take to be told of the end, in milliseconds. */
+const FAREWELL = 5_000
 /** An answer that begins a carrier, and one that only says why not, are no longer than this. */
 const SMALL = 64 * 1024
 
@@ -58,21 +62,30 @@ export interface OpenHttpOptions {
  * @throws SluiceError `ERR_SLUICE_AUTH`, `ERR_SLUICE_POLICY`, `ERR_SLUICE_REFUSED`, `ERR_SLUICE_UNREACHABLE`, and what the client throws
  */
 export async function openHttp(client: HttpClient, options: OpenHttpOptions): Promise<HttpCarrier> {
-  const { route, signal } = options
   const asked = performance.now()
-  const answer = await client.post(route ? `?route=${encodeURIComponent(route)}` : '', undefined, signal)
-  const body = await readWhole(answer)
-  if (answer.status !== 200) throw refusedBy(answer.status, body)
-  const [id, messages] = readBegin(body, options.maxMessage)
-  const carrier = new HttpCarrier(client, id, messages, options)
+  const carrier = await begin(client, options)
   try {
     const patience = PATIENCE + 4 * Math.min(PATIENCE, performance.now() - asked)
-    if (options.way !== 'turns') await carrier.prove(patience, signal)
+    if (options.way !== 'turns') await carrier.prove(patience, options.signal)
   } catch (error) {
     carrier.destroy()
     throw error
   }
   return carrier
+}
+
+async function begin(client: HttpClient, options: OpenHttpOptions): Promise<HttpCarrier> {
+  const { route, signal, maxMessage } = options
+  try {
+    const answer = await client.post(route ? `?route=${encodeURIComponent(route)}` : '', undefined, signal)
+    const body = await readWhole(answer)
+    if (answer.status !== 200) throw refusedBy(answer.status, body)
+    const [id, messages] = readBegin(body, maxMessage)
+    return new HttpCarrier(client, id, messages, options)
+  } catch (error) {
+    client.close()
+    throw error
+  }
 }
 
 /** A carrier made of HTTP requests, each of which has one body up and one down (spec/http-1.md). */
@@ -288,9 +301,10 @@ export class HttpCarrier implements Carrier {
     this.#abort.abort()
     // Where requests go through proxies, the server would otherwise notice only by their absence.
     this.#client
-      .post(`${this.#path}?end`, undefined, AbortSignal.timeout(5_000))
+      .post(`${this.#path}?end`, undefined, AbortSignal.timeout(FAREWELL))
       .then(readWhole)
       .catch(() => {})
+      .finally(() => this.#client.close())
     if (this.#events === undefined) this.#why = why
     else this.#events.closed(why)
   }

@@ -208,6 +208,39 @@ export function applySection(command: Command, section: Section): void {
   }
 }
 
+/** What a file says now for a command that runs with an earlier state of it. */
+export interface Reread {
+  /** The value of an option as it would be if the command were started now. */
+  value(name: string): unknown
+  /** Options that have another value in the file than the command runs with. */
+  readonly changed: readonly string[]
+}
+
+/**
+ * Reads the file of a command again.
+ *
+ * @throws SluiceError as `readConfigFile`
+ */
+export function rereadConfig(command: Command, file: string, commands: readonly Command[]): Reread {
+  const section = readConfigFile(file, commands).get(command.name()) ?? {}
+  const options = fileOptions(command)
+  const fromFile = (option: Option) => {
+    const source = command.getOptionValueSource(option.attributeName())
+    return source === undefined || source === 'default' || source === 'config'
+  }
+  const value = (name: string): unknown => {
+    const option = options.get(name)!
+    const running = command.getOptionValue(option.attributeName())
+    if (!fromFile(option)) return running
+    // What the file said before and says no more has its default again.
+    const said = command.getOptionValueSource(option.attributeName()) === 'config'
+    return section[name] ?? (said ? option.defaultValue : running)
+  }
+  const differs = ([name, option]: [string, Option]) =>
+    JSON.stringify(value(name)) !== JSON.stringify(command.getOptionValue(option.attributeName()))
+  return { value, changed: [...options].filter(differs).map(([name]) => name) }
+}
+
 /** A JSON Schema (2020-12) of the file, for editors, made from the options. */
 export function fileSchema(commands: readonly Command[]): object {
   const one = (option: Option): object => {

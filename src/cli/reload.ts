@@ -1,4 +1,4 @@
-import { unwatchFile, watchFile } from 'node:fs'
+import { statSync } from 'node:fs'
 import type { Report } from './report.ts'
 
 /** How often files are looked at, in milliseconds: what a change forbids ends within a second. */
@@ -13,22 +13,19 @@ export interface Reloadable {
   apply(): string
 }
 
-/** Watches files and reloads on their change; a file that cannot be used is told, and what was stays. */
+/** Looks at files and reloads on their change; a file that cannot be used is told, and what was stays. */
 export class Reload {
   readonly #report: Report
   readonly #things: readonly Reloadable[]
+  readonly #seen = new Map<string, string>()
+  readonly #timer: NodeJS.Timeout
 
   constructor(things: readonly Reloadable[], report: Report) {
-    this.#things = things
     this.#report = report
-    for (const thing of things) {
-      for (const file of thing.files) {
-        watchFile(file, { interval: INTERVAL, persistent: false }, (now, before) => {
-          // A file that is being replaced may be away for a moment.
-          if (now.mtimeMs !== 0 && (now.mtimeMs !== before.mtimeMs || now.ino !== before.ino)) this.#apply(thing)
-        })
-      }
-    }
+    this.#things = things
+    for (const file of things.flatMap(({ files }) => files)) this.#seen.set(file, stateOf(file))
+    this.#timer = setInterval(() => this.#look(), INTERVAL)
+    this.#timer.unref()
   }
 
   /** Reads everything again. */
@@ -37,7 +34,20 @@ export class Reload {
   }
 
   close(): void {
-    for (const { files } of this.#things) for (const file of files) unwatchFile(file)
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    for (const thing of this.#things) {
+      const changed = thing.files.filter((file) => {
+        const state = stateOf(file)
+        // A file that is being replaced may be away for a moment.
+        if (state === GONE || state === this.#seen.get(file)) return false
+        this.#seen.set(file, state)
+        return true
+      })
+      if (changed.length > 0) this.#apply(thing)
+    }
   }
 
   #apply({ what, apply }: Reloadable): void {
@@ -47,5 +57,17 @@ export class Reload {
       this.#report.problem(error)
       this.#report.say(`the ${what} stays as it was`)
     }
+  }
+}
+
+const GONE = 'gone'
+
+/** What differs when a file was written or replaced. */
+function stateOf(file: string): string {
+  try {
+    const { ino, size, mtimeMs } = statSync(file)
+    return `${ino} ${size} ${mtimeMs}`
+  } catch {
+    return GONE
   }
 }

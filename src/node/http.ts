@@ -26,6 +26,10 @@ export class NodeHttpClient implements HttpClient {
     }
   }
 
+  close(): void {
+    this.#agent.destroy()
+  }
+
   post(path: string, body: Uint8Array | undefined, signal: AbortSignal): Promise<HttpAnswer> {
     const typed = body === undefined ? {} : { 'Content-Type': 'application/octet-stream' }
     const headers = { ...this.#headers, ...typed, 'Content-Length': body?.length ?? 0 }

@@ -120,7 +120,7 @@ export interface TunnelOptions {
 export class Tunnel {
   readonly limits: Limits
   /** What all may do who have no rules of their own. */
-  readonly #rules: Rules
+  #rules: Rules
   readonly #gate: GateOptions
   readonly #options: TunnelOptions
   readonly #rate: RateLimit
@@ -136,14 +136,7 @@ export class Tunnel {
   /** @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read */
   constructor(options: TunnelOptions) {
     const targets = options.targets ?? new Map<string, HostPort>()
-    const read = (rule: string | Rule) => (typeof rule === 'string' ? parseRule(rule) : rule)
-    const rules = (options.allow ?? []).map(read)
-    // Whoever names targets means these: without a rule, nothing beside them is open.
-    const implied = rules.length === 0 ? [...targets.keys()].map((name) => parseRule(`@${name}`)) : []
-    this.#rules = {
-      policy: new Policy([...rules, ...implied]),
-      reverse: new ReversePolicy((options.allowReverse ?? []).map(read)),
-    }
+    this.#rules = readRules(options, targets)
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#options = options
     this.#gate = {
@@ -270,6 +263,15 @@ export class Tunnel {
       ended++
     }
     return ended
+  }
+
+  /**
+   * From now on these are the rules of all who have none of their own; `recheck` ends what they forbid.
+   *
+   * @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read; then nothing has changed
+   */
+  replaceRules(rules: Pick<TunnelOptions, 'allow' | 'allowReverse'>): void {
+    this.#rules = readRules(rules, this.#gate.targets)
   }
 
   #rulesOf(principal: Principal): Rules {
@@ -454,6 +456,19 @@ function joins(verdict: Admitted | AdmittedHttp | HttpRefusal): boolean {
   if (!('kind' in verdict)) return false
   if (verdict.kind === 'session') return verdict.route !== undefined
   return verdict.kind === 'http' && 'route' in verdict.asked && verdict.asked.route !== undefined
+}
+
+function readRules(
+  { allow = [], allowReverse = [] }: Pick<TunnelOptions, 'allow' | 'allowReverse'>,
+  targets: ReadonlyMap<string, HostPort>,
+): Rules {
+  const read = (rule: string | Rule) => (typeof rule === 'string' ? parseRule(rule) : rule)
+  // Whoever names targets means these: without a rule, nothing beside them is open.
+  const implied = allow.length === 0 ? [...targets.keys()].map((name) => parseRule(`@${name}`)) : []
+  return {
+    policy: new Policy([...allow.map(read), ...implied]),
+    reverse: new ReversePolicy(allowReverse.map(read)),
+  }
 }
 
 function useOf({ named, name, target }: AdmittedPlain, address: string): Use {

@@ -141,4 +141,32 @@ describe('what changes while a server runs', { concurrency: false }, () => {
     assert.equal(subject, 'CN=third')
     await server.stop()
   })
+
+  it('takes the rules of its configuration file, ends what they forbid, and says what waits for a restart', async () => {
+    const other = await listen(echo)
+    const config = join(folder, 'sluice.yaml')
+    const write = (...lines: string[]) =>
+      writeFileSync(config, ['serve:', ...lines.map((line) => `  ${line}`)].join('\n'))
+    write(`allow: ["127.0.0.1:${target.port}", "127.0.0.1:${other.port}"]`)
+    const env = { SLUICE_TOKEN: 'a-token-for-the-reload-of-rules' }
+    const server = await serve(['--config', config], env)
+    const [stays, goes] = await Promise.all(
+      [target, other].map((to) => connect(server.url, `127.0.0.1:${to.port}`, [], env)),
+    )
+    const kept = await connectTo(stays!.port)
+    const lost = await connectTo(goes!.port)
+    await ping(kept)
+    await ping(lost)
+    const gone = closed(lost)
+    write(`allow: ["127.0.0.1:${target.port}"]`, 'grace: 5s')
+    await said(server, /configuration file read again: its rules hold, 1 ended .*; only a restart changes grace/)
+    await gone
+    await ping(kept)
+    write('allow: ["127.0.0.1:1", "no rule"]', 'grcae: 5s')
+    await said(server, /has 2 problems[\s\S]*Did you mean grace[\s\S]*the configuration file stays as it was/)
+    await ping(kept)
+    kept.destroy()
+    await Promise.all([stays!.stop(), goes!.stop(), server.stop()])
+    await other.close()
+  })
 })

@@ -24,6 +24,7 @@ import {
   TokenAuth,
   type TunnelEvent,
 } from '../../server/index.ts'
+import { rereadConfig } from '../config-file.ts'
 import type { Finish } from '../exit-codes.ts'
 import { CONFIG, LOG_FORMAT, list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
 import { Reload, type Reloadable } from '../reload.ts'
@@ -42,6 +43,7 @@ interface ServeFlags {
   tokenFile?: string
   tokenFileMode: string
   auth: boolean
+  config?: string
   allow?: string[]
   allowReverse?: string[]
   target?: string[]
@@ -128,10 +130,10 @@ export function serveCommand(finish: Finish): Command {
       'after',
       '\nExamples:\n  sluice serve --allow db.corp:5432\n  sluice serve --listen :443 --tls-cert fullchain.pem --tls-key key.pem --token-file tokens --allow "*.corp:22"',
     )
-    .action(async (flags: ServeFlags) => finish(await runServe(flags)))
+    .action(async (flags: ServeFlags, self: Command) => finish(await runServe(flags, self)))
 }
 
-async function runServe(flags: ServeFlags): Promise<number> {
+async function runServe(flags: ServeFlags, command: Command): Promise<number> {
   const report = reportFor(flags)
   const listen = parseListen(flags.listen)
   const { auth, made } = readAuth(flags, listen)
@@ -146,7 +148,7 @@ async function runServe(flags: ServeFlags): Promise<number> {
     announce(report, bound, certificate, made)
     status = new StatusSocket(() => serverState(bound, server.tunnel))
     status.open()
-    reload = new Reload(reloadables(flags, server, auth), report)
+    reload = new Reload([...reloadables(flags, server, auth), ...configuration(flags, server, command)], report)
     stop.onHangUp(() => reload?.now())
     // A token that expires ends what it let in.
     expiry = setInterval(() => auth instanceof TokenAuth && auth.expiring && server.tunnel.recheck(), 1_000)
@@ -269,6 +271,24 @@ function reloadables(flags: ServeFlags, server: Server, auth: Auth): Reloadable[
     })
   }
   return things
+}
+
+/** The rules of the configuration file; what else it says holds from the next start on. */
+function configuration({ config }: ServeFlags, server: Server, command: Command): Reloadable[] {
+  if (config === undefined) return []
+  const apply = () => {
+    const commands = (command.parent?.commands ?? []).filter(({ options }) =>
+      options.some(({ long }) => long === '--config'),
+    )
+    const { value, changed } = rereadConfig(command, config, commands)
+    const rules = (name: string) => ((value(name) as string[] | undefined) ?? []).map(parseRule)
+    server.tunnel.replaceRules({ allow: rules('allow'), allowReverse: rules('allow-reverse') })
+    const ended = server.tunnel.recheck()
+    const later = changed.filter((name) => name !== 'allow' && name !== 'allow-reverse')
+    const restart = later.length === 0 ? '' : `; only a restart changes ${later.join(', ')}`
+    return `: its rules hold${ended === 0 ? '' : `, ${ended} ended that are not allowed any more`}${restart}`
+  }
+  return [{ what: 'configuration file', files: [config], apply }]
 }
 
 async function readTls(

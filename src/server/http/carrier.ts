@@ -41,7 +41,8 @@ export class HttpServerCarrier implements Carrier {
   #down = 0
   readonly #waitingUp = new Map<number, Up>()
   readonly #waitingDown = new Map<number, { readonly exchange: Exchange; readonly how: Down }>()
-  #taking = false
+  /** The part up that is being read. */
+  #taking: Exchange | undefined
   /** What is to go down and has no answer to go in. */
   #pending: Uint8Array[] = []
   #held: { readonly exchange: Exchange; readonly timer: NodeJS.Timeout } | undefined
@@ -79,7 +80,7 @@ export class HttpServerCarrier implements Carrier {
   exchange(exchange: Exchange, up: number | undefined, down: Down | undefined): void {
     this.#enter(exchange)
     if (up === undefined) return this.#askedDown(exchange, down!)
-    if (up < this.#up || (up === this.#up && this.#taking)) return this.#seen(exchange, up)
+    if (up < this.#up || (up === this.#up && this.#taking !== undefined)) return this.#seen(exchange, up)
     if (up >= this.#up + MOST_WAITING || this.#waitingUp.has(up))
       return this.#refuse(exchange, `part ${up} up is not due`)
     this.#waitingUp.set(up, { exchange, down })
@@ -129,10 +130,10 @@ export class HttpServerCarrier implements Carrier {
 
   #takeNext(): void {
     const next = this.#waitingUp.get(this.#up)
-    if (next === undefined || this.#taking || this.#events === undefined || this.#over) return
+    if (next === undefined || this.#taking !== undefined || this.#events === undefined || this.#over) return
     const { exchange, down } = next
     this.#waitingUp.delete(this.#up)
-    this.#taking = true
+    this.#taking = exchange
     const events = this.#events
     const sink = {
       begin: (length: number) => events.begin(length),
@@ -161,7 +162,7 @@ export class HttpServerCarrier implements Carrier {
   }
 
   #taken(exchange: Exchange, down: Down | undefined): void {
-    this.#taking = false
+    this.#taking = undefined
     this.#up++
     if (down !== undefined) this.#askedDown(exchange, down)
     else {
@@ -281,10 +282,9 @@ export class HttpServerCarrier implements Carrier {
     clearTimeout(this.#silence)
     clearTimeout(this.#held?.timer)
     this.#pending = []
-    const held = this.#held === undefined ? [] : [this.#held]
-    for (const { exchange } of [...this.#waitingUp.values(), ...this.#waitingDown.values(), ...held]) {
-      exchange.refuse(410, 'the carrier is over')
-    }
+    const waiting = [...this.#waitingUp.values(), ...this.#waitingDown.values()].map(({ exchange }) => exchange)
+    for (const exchange of [this.#taking, this.#held?.exchange, ...waiting])
+      exchange?.refuse(410, 'the carrier is over')
     if (this.#stream !== undefined && !this.#stream.exchange.response.writableEnded) {
       this.#stream.exchange.response.destroy()
     }
