@@ -3,6 +3,7 @@ import { checkCommand } from './commands/check.ts'
 import { completionsCommand } from './commands/completions.ts'
 import { configCommand } from './commands/config.ts'
 import { connectCommand } from './commands/connect.ts'
+import { policyCommand } from './commands/policy.ts'
 import { serveCommand } from './commands/serve.ts'
 import { statusCommand } from './commands/status.ts'
 import { stdioCommand } from './commands/stdio.ts'
@@ -32,6 +33,7 @@ export function buildProgram(finish: Finish): Command {
   for (const make of COMMANDS) program.addCommand(make(finish).copyInheritedSettings(program))
   const configurable = () => program.commands.filter(({ options }) => options.some(({ long }) => long === '--config'))
   program.addCommand(configCommand(finish, configurable).copyInheritedSettings(program))
+  program.addCommand(policyCommand(finish, configurable).copyInheritedSettings(program))
   program.hook('preAction', (_, command) => {
     const { config } = command.opts<{ config?: string }>()
     const section = config === undefined ? undefined : readConfigFile(config, configurable()).get(command.name())
