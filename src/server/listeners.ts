@@ -20,9 +20,10 @@ interface Live {
 }
 
 export interface ListenerEvents {
-  /** A connection came; every one ends in `ended`. */
-  accepted(name: string): void
-  ended(name: string, outcome: SpliceOutcome): void
+  /** A connection came, by this rule; every one ends in `ended`. */
+  accepted(name: string, rule: string): void
+  /** @param duration in milliseconds */
+  ended(name: string, outcome: SpliceOutcome, duration: number): void
 }
 
 /** Listens for clients (LISTEN, spec §6): each connection that comes becomes a stream to the client. */
@@ -37,7 +38,7 @@ export class Listeners {
    * Binds what a stream of kind LISTEN asks for, and unbinds it when the stream ends, with the session at the latest.
    *
    * @param reverse what its owner may have listened on, at the moment of asking
-   * @returns the address in use
+   * @returns the address in use, and the rule by which
    * @throws SluiceError `ERR_SLUICE_POLICY`; the system's error where it cannot be bound
    */
   async listen(
@@ -46,7 +47,7 @@ export class Listeners {
     reverse: () => ReversePolicy,
     stream: Stream,
     events: ListenerEvents,
-  ): Promise<string> {
+  ): Promise<{ readonly address: string; readonly rule: string }> {
     const bind = bindOf(stream.target)
     const verdict = () =>
       bind.kind === 'unix' ? reverse().checkPath(bind.path) : reverse().checkPort(bind.host, bind.port)
@@ -60,7 +61,7 @@ export class Listeners {
     const listener = new LocalListener(bind, (tcp) => {
       if (over) return tcp.reset()
       // A turn later what came at once has been read, and travels with OPEN.
-      setImmediate(() => this.#carry(of, stream.id, name, tcp, events))
+      setImmediate(() => this.#carry(of, stream.id, { name, rule: verdict().why }, tcp, events))
     })
     const end = () => {
       if (over) return
@@ -95,7 +96,7 @@ export class Listeners {
       listener.close()
       throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the port was bound')
     }
-    return place
+    return { address: place, rule: why }
   }
 
   /** Ends the listeners that are not allowed any more; returns how many. */
@@ -112,15 +113,16 @@ export class Listeners {
   #carry(
     { session, pump }: ListeningSession,
     listener: number,
-    name: string,
+    { name, rule }: { readonly name: string; readonly rule: string },
     tcp: SocketStream,
     events: ListenerEvents,
   ): void {
     const { remoteAddress, remotePort } = tcp.socket
     const origin = remoteAddress === undefined ? '' : formatHostPort({ host: remoteAddress, port: remotePort ?? 0 })
     pump.touch()
-    events.accepted(name)
-    const splice = new Splice(tcp, pump, (outcome) => events.ended(name, outcome))
+    events.accepted(name, rule)
+    const since = performance.now()
+    const splice = new Splice(tcp, pump, (outcome) => events.ended(name, outcome, performance.now() - since))
     splice.start(session.open({ kind: 'ACCEPTED', listener, origin }, splice, performance.now()))
   }
 }

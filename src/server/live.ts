@@ -12,25 +12,30 @@ import { allows, type Use } from './policy/rules.ts'
 
 /** How a connection ended, in whichever mode it was carried. */
 export interface ConnectionOutcome {
+  /** From its opening, in milliseconds. */
+  readonly duration: number
   readonly bytesUp: number
   readonly bytesDown: number
   /** In a word or two: `1000`, `reset by the target`. */
   readonly how: string
 }
 
-export function plainOutcome({ bytesUp, bytesDown, close, error, tcpError }: BridgeOutcome): ConnectionOutcome {
+export function plainOutcome(
+  { bytesUp, bytesDown, close, error, tcpError }: BridgeOutcome,
+  duration: number,
+): ConnectionOutcome {
   const why = tcpError ?? error
-  return { bytesUp, bytesDown, how: why === undefined ? `${close.code}` : `${close.code}: ${why.message}` }
+  return { duration, bytesUp, bytesDown, how: why === undefined ? `${close.code}` : `${close.code}: ${why.message}` }
 }
 
-export function streamOutcome({ sent, received, error }: SpliceOutcome): ConnectionOutcome {
+export function streamOutcome({ sent, received, error }: SpliceOutcome, duration: number): ConnectionOutcome {
   const how =
     error === undefined
       ? 'both ends'
       : error.from === 'tcp'
         ? `reset by the target${error.error === undefined ? '' : `: ${error.error.message}`}`
         : `reset by the client: ${error.code} ${error.text}`.trim()
-  return { bytesUp: received, bytesDown: sent, how }
+  return { duration, bytesUp: received, bytesDown: sent, how }
 }
 
 /** One accepted WebSocket, from its 101 to its end. */

@@ -9,7 +9,7 @@ import type { Asked, Dialler } from './dialler.ts'
 import type { Limits } from './limits.ts'
 import { Listeners } from './listeners.ts'
 import type { Policy } from './policy/policy.ts'
-import { allows, type Rules, type Use } from './policy/rules.ts'
+import { allows, type Rules, type Use, verdictOf } from './policy/rules.ts'
 import { relayUdp } from './udp-relay.ts'
 
 /** Whom a session is of, and where its first carrier came from. */
@@ -36,8 +36,10 @@ export interface SessionStatus extends SessionFigures {
 export interface SessionServiceEvents {
   session(owner: Owner, what: 'started' | 'lost' | 'joined' | 'ended', detail: string): void
   refused(owner: Owner, why: string): void
-  opened(owner: Owner, target: string): void
-  ended(owner: Owner, target: string, outcome: SpliceOutcome): void
+  /** @param rule which rule allowed it */
+  opened(owner: Owner, target: string, rule: string): void
+  /** @param duration in milliseconds */
+  ended(owner: Owner, target: string, outcome: SpliceOutcome, duration: number): void
   failed(owner: Owner, target: string, code: number, text: string, detail: string): void
 }
 
@@ -125,10 +127,8 @@ export class SessionService {
     this.#streams++
     try {
       if (this.#leaving) throw new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down')
-      if (stream.frame === 'LISTEN') await this.#listen(of, stream)
-      else if (stream.target.kind === 'UDP') await this.#relay(of, stream)
-      else await this.#splice(of, stream)
-      events.opened(owner, name)
+      const how = stream.frame === 'LISTEN' ? this.#listen : stream.target.kind === 'UDP' ? this.#relay : this.#splice
+      events.opened(owner, name, await how.call(this, of, stream))
     } catch (error) {
       this.#streams--
       const { code, text } = errnoCode(error, name)
@@ -138,7 +138,7 @@ export class SessionService {
     }
   }
 
-  async #splice(of: ServerSession<Owner>, stream: Stream): Promise<void> {
+  async #splice(of: ServerSession<Owner>, stream: Stream): Promise<string> {
     const { dialler, events } = this.#options
     const { principal: owner, pump } = of
     const { target } = stream
@@ -151,57 +151,64 @@ export class SessionService {
       throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the target was dialled')
     }
     const use = useOf(target, tcp.socket.remoteAddress ?? '')
-    if (!allows(this.#policyOf(owner), use)) {
+    const verdict = verdictOf(this.#policyOf(owner), use)
+    if (!verdict.allowed) {
       tcp.reset()
       throw new SluiceError('ERR_SLUICE_POLICY', 'the rules changed while the target was dialled')
     }
     pump.touch()
     stream.accept(target.kind === 'UNIX' ? target.path : addressOf(tcp.socket.remoteAddress, tcp.socket.remotePort))
+    const since = performance.now()
     const splice = new Splice(tcp, pump, (outcome) => {
       this.#streams--
       this.#uses.delete(stream)
-      events.ended(owner, nameOf(target), outcome)
+      events.ended(owner, nameOf(target), outcome, performance.now() - since)
     })
     splice.start(stream)
     stream.start(splice)
     this.#uses.set(stream, { of, use, end: () => splice.abort(ResetCode.POLICY) })
+    return verdict.why
   }
 
-  async #relay(of: ServerSession<Owner>, stream: Stream): Promise<void> {
+  async #relay(of: ServerSession<Owner>, stream: Stream): Promise<string> {
     const { dialler, events, limits } = this.#options
     const { principal: owner, pump } = of
     const policy = this.#policyOf(owner)
     const asked = this.#ask(stream.target, policy)
     const [address] = await dialler.addresses(asked, policy, 'udp')
     const { port } = asked.target
+    const since = performance.now()
     const end = await relayUdp(stream, pump, { address: address!, port, idle: limits.udpIdle }, (moved) => {
       this.#streams--
       this.#uses.delete(stream)
-      events.ended(owner, nameOf(stream.target), { ...moved, error: undefined })
+      events.ended(owner, nameOf(stream.target), { ...moved, error: undefined }, performance.now() - since)
     })
-    this.#uses.set(stream, { of, use: useOf(stream.target, address!), end })
+    const use = useOf(stream.target, address!)
+    this.#uses.set(stream, { of, use, end })
     pump.touch()
     stream.accept(formatHostPort({ host: address!, port }))
+    return verdictOf(policy, use).why
   }
 
   /** A listener costs no connection of its own; those that come to it do. */
-  async #listen(of: ServerSession<Owner>, stream: Stream): Promise<void> {
+  async #listen(of: ServerSession<Owner>, stream: Stream): Promise<string> {
     const { events } = this.#options
     const { principal: owner, pump } = of
     const reverse = () => this.#options.rulesOf(owner.principal).reverse
-    const address = await this.#listeners.listen(of, owner.principal.name, reverse, stream, {
-      accepted: (name) => {
+    const { address, rule } = await this.#listeners.listen(of, owner.principal.name, reverse, stream, {
+      accepted: (name, by) => {
         this.#streams++
-        events.opened(owner, `listener ${name}`)
+        events.opened(owner, `listener ${name}`, by)
       },
-      ended: (name, outcome) => {
+      ended: (name, outcome, duration) => {
         this.#streams--
-        events.ended(owner, `listener ${name}`, outcome)
+        events.ended(owner, `listener ${name}`, outcome, duration)
       },
     })
     this.#streams--
     pump.touch()
     stream.accept(address)
+    return rule
   }
 
   #policyOf({ principal }: Owner): Policy {

@@ -34,7 +34,7 @@ import { type ConnectionOutcome, closeFor, Live, plainOutcome, streamOutcome } f
 import { homePage } from './page.ts'
 import { Policy } from './policy/policy.ts'
 import { ReversePolicy } from './policy/reverse.ts'
-import { allows, type Rules, type Use } from './policy/rules.ts'
+import { type Rules, type Use, verdictOf } from './policy/rules.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
 import { type Answer, plainText, respond, respondRaw } from './respond.ts'
 import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
@@ -43,7 +43,14 @@ import { MAX_WISP_MESSAGE, WispConnection } from './wisp/connection.ts'
 /** What happens at a tunnel, for logs. Nothing here is a secret; what a peer chose is in `target` alone. */
 export type TunnelEvent =
   | { readonly type: 'refused'; readonly from: string; readonly status: number; readonly message: string }
-  | { readonly type: 'opened'; readonly from: string; readonly principal: string; readonly target: string }
+  | {
+      readonly type: 'opened'
+      readonly from: string
+      readonly principal: string
+      readonly target: string
+      /** Which rule allowed it. */
+      readonly rule: string
+    }
   | {
       readonly type: 'ended'
       readonly from: string
@@ -182,9 +189,9 @@ export class Tunnel {
         emit({ type: 'session', from, principal: principal.name, what, detail }),
       refused: ({ principal, from }, why) =>
         emit({ type: 'session', from, principal: principal.name, what: 'refused', detail: why }),
-      opened: (owner, target) => emit({ type: 'opened', ...about(owner, target) }),
-      ended: (owner, target, outcome) => {
-        emit({ type: 'ended', ...about(owner, target), outcome: streamOutcome(outcome) })
+      opened: (owner, target, rule) => emit({ type: 'opened', ...about(owner, target), rule }),
+      ended: (owner, target, outcome, duration) => {
+        emit({ type: 'ended', ...about(owner, target), outcome: streamOutcome(outcome, duration) })
         this.#checkIdle()
       },
       failed: (owner, target, code, reason, detail) => {
@@ -383,9 +390,8 @@ export class Tunnel {
       streams: this.limits.streams,
       udpIdle: this.limits.udpIdle,
       events: {
-        opened: (target) => emit({ type: 'opened', ...about(target) }),
-        ended: (target, bytesUp, bytesDown, how) =>
-          emit({ type: 'ended', ...about(target), outcome: { bytesUp, bytesDown, how } }),
+        opened: (target, rule) => emit({ type: 'opened', ...about(target), rule }),
+        ended: (target, outcome) => emit({ type: 'ended', ...about(target), outcome }),
         failed: (target, code, reason, detail) => emit({ type: 'failed', ...about(target), code, reason, detail }),
         closed: () => {
           this.#heartbeat.forget(ws)
@@ -427,14 +433,16 @@ export class Tunnel {
         target.destroy()
         throw new SluiceError('ERR_SLUICE_CLOSED', 'the WebSocket ended while the target was dialled')
       }
-      this.#options.onEvent?.({ type: 'opened', ...about })
       live.use = useOf(admitted, target.socket.remoteAddress ?? '')
-      if (!allows(this.#rulesOf(admitted.principal).policy, live.use)) {
+      const verdict = verdictOf(this.#rulesOf(admitted.principal).policy, live.use)
+      if (!verdict.allowed) {
         target.destroy()
         throw new SluiceError('ERR_SLUICE_POLICY', 'the rules changed while the target was dialled')
       }
+      this.#options.onEvent?.({ type: 'opened', ...about, rule: verdict.why })
+      const since = performance.now()
       const outcome = await live.bridge(target, admitted.name)
-      this.#options.onEvent?.({ type: 'ended', ...about, outcome: plainOutcome(outcome) })
+      this.#options.onEvent?.({ type: 'ended', ...about, outcome: plainOutcome(outcome, performance.now() - since) })
     } catch (error) {
       const { code, reason } = closeFor(error, admitted.name)
       this.#options.onEvent?.({ type: 'failed', ...about, code, reason, detail: messageOf(error) })

@@ -24,6 +24,7 @@ import {
   TokenAuth,
   type TunnelEvent,
 } from '../../server/index.ts'
+import { AuditLog } from '../audit.ts'
 import { rereadConfig } from '../config-file.ts'
 import type { Finish } from '../exit-codes.ts'
 import { CONFIG, LOG_FORMAT, list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
@@ -44,6 +45,7 @@ interface ServeFlags {
   tokenFileMode: string
   auth: boolean
   config?: string
+  auditLog?: string
   allow?: string[]
   allowReverse?: string[]
   target?: string[]
@@ -116,6 +118,7 @@ const OPTIONS: readonly (() => Option)[] = [
   () => new Option('--reuse-port', 'share the port with a process that replaces this one').env('SLUICE_REUSE_PORT'),
   () => value('--route <name>', 'what joins carry in ?route=, for a balancer (default: random)', 'SLUICE_ROUTE'),
   () => value('--grace <time>', 'on SIGTERM, let what runs finish this long', 'SLUICE_GRACE', '30s'),
+  () => value('--audit-log <file>', 'who reached what, by which rule: a JSON object a line', 'SLUICE_AUDIT_LOG'),
   CONFIG,
   QUIET,
   VERBOSE,
@@ -138,7 +141,8 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
   const listen = parseListen(flags.listen)
   const { auth, made } = readAuth(flags, listen)
   const certificate = await readTls(flags, listen)
-  const server = new Server(serverOptions(flags, listen, auth, certificate, report))
+  const audit = flags.auditLog === undefined ? undefined : new AuditLog(flags.auditLog)
+  const server = new Server(serverOptions(flags, listen, auth, certificate, report, audit))
   const stop = onSignals()
   let status: StatusSocket | undefined
   let reload: Reload | undefined
@@ -149,7 +153,10 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
     status = new StatusSocket(() => serverState(bound, server.tunnel))
     status.open()
     reload = new Reload([...reloadables(flags, server, auth), ...configuration(flags, server, command)], report)
-    stop.onHangUp(() => reload?.now())
+    stop.onHangUp(() => {
+      reload?.now()
+      audit?.reopen()
+    })
     // A token that expires ends what it let in.
     expiry = setInterval(() => auth instanceof TokenAuth && auth.expiring && server.tunnel.recheck(), 1_000)
     await stop.promise
@@ -162,6 +169,7 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
     clearInterval(expiry)
     reload?.close()
     status?.close()
+    audit?.close()
     stop.release()
   }
 }
@@ -172,6 +180,7 @@ function serverOptions(
   auth: Auth,
   tls: ServerOptions['tls'],
   report: Report,
+  audit: AuditLog | undefined,
 ): ServerOptions {
   return {
     listen,
@@ -198,7 +207,10 @@ function serverOptions(
     elsewhereFor: flags.reusePort ? parseDuration(flags.grace, '--grace') : 0,
     ...(flags.route === undefined ? {} : { route: parseRoute(flags.route) }),
     version: VERSION,
-    onEvent: (event) => logEvent(report, event),
+    onEvent: (event) => {
+      logEvent(report, event)
+      audit?.write(event)
+    },
   }
 }
 

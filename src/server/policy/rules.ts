@@ -1,5 +1,5 @@
 import type { HostPort } from '../../config/index.ts'
-import type { Policy, Protocol } from './policy.ts'
+import type { Policy, Protocol, Verdict } from './policy.ts'
 import type { ReversePolicy } from './reverse.ts'
 
 /** What somebody may reach, and have listened on. */
@@ -14,9 +14,13 @@ export type Use =
   | { readonly path: string }
   | { readonly target: HostPort; readonly protocol: Protocol; readonly address: string }
 
-/** Whether what is used may be used. */
+/** Whether what is used may be used, and which rule says so. */
+export function verdictOf(policy: Policy, use: Use): Verdict {
+  if ('named' in use) return policy.checkNamed(use.named)
+  if ('path' in use) return policy.checkPath(use.path)
+  return policy.checkAddress(use.target, use.address, use.protocol)
+}
+
 export function allows(policy: Policy, use: Use): boolean {
-  if ('named' in use) return policy.checkNamed(use.named).allowed
-  if ('path' in use) return policy.checkPath(use.path).allowed
-  return policy.checkAddress(use.target, use.address, use.protocol).allowed
+  return verdictOf(policy, use).allowed
 }

@@ -4,8 +4,9 @@ import { errnoCode, HIGH_MARK, type SocketStream, type WebSocketStream } from '.
 import { CloseCode, MessageAssembler, Opcode } from '../../websocket/index.ts'
 import { OpenError } from '../../wire/index.ts'
 import type { Dialler } from '../dialler.ts'
+import type { ConnectionOutcome } from '../live.ts'
 import type { Policy, Protocol } from '../policy/policy.ts'
-import { allows, type Use } from '../policy/rules.ts'
+import { allows, type Use, verdictOf } from '../policy/rules.ts'
 import { UdpTarget } from '../udp-relay.ts'
 import { closePacket, continuePacket, dataHeader, parseWispPacket, WispClose, type WispPacket } from './packets.ts'
 
@@ -22,8 +23,9 @@ export const MAX_WISP_MESSAGE: number = 1024 * 1024
 
 /** What happens on a Wisp connection, for logs. */
 export interface WispEvents {
-  opened(target: string): void
-  ended(target: string, up: number, down: number, how: string): void
+  /** @param rule which rule allowed it */
+  opened(target: string, rule: string): void
+  ended(target: string, outcome: ConnectionOutcome): void
   failed(target: string, code: number, text: string, detail: string): void
   closed(): void
 }
@@ -57,8 +59,9 @@ interface WispStream {
   packets: number
   up: number
   down: number
-  /** What it is connected to. */
+  /** What it is connected to, and since when. */
   use?: Use
+  since: number
   sink: Sink | undefined
   over: boolean
 }
@@ -139,7 +142,7 @@ export class WispConnection {
   async #connect({ stream: id, udp, host, port }: Extract<WispPacket, { type: 'connect' }>): Promise<void> {
     const { events, streams } = this.#options
     const name = `${host}:${port}${udp ? '/udp' : ''}`
-    const stream: WispStream = { name, early: [], packets: 0, up: 0, down: 0, sink: undefined, over: false }
+    const stream: WispStream = { name, early: [], packets: 0, up: 0, down: 0, sink: undefined, since: 0, over: false }
     if (this.#streams.size >= streams) return this.#send(closePacket(id, WispClose.throttled))
     this.#streams.set(id, stream)
     try {
@@ -148,7 +151,8 @@ export class WispConnection {
       const protocol = udp ? 'udp' : 'tcp'
       stream.use = { target, protocol, address: stream.sink.address }
       if (stream.over || this.#closed) return stream.sink.destroy()
-      events.opened(name)
+      stream.since = performance.now()
+      events.opened(name, verdictOf(this.#options.policy(), stream.use).why)
       for (const bytes of stream.early.splice(0)) stream.sink.write(bytes)
       this.#credit(id, stream)
     } catch (error) {
@@ -244,7 +248,8 @@ export class WispConnection {
     stream.over = true
     this.#streams.delete(id)
     if (stream.sink === undefined) return
-    this.#options.events.ended(stream.name, stream.up, stream.down, how)
+    const duration = performance.now() - stream.since
+    this.#options.events.ended(stream.name, { duration, bytesUp: stream.up, bytesDown: stream.down, how })
     const { sink } = stream
     if (sink.tcp === undefined) return sink.destroy()
     sink.tcp.start({
