@@ -41,7 +41,7 @@ export class NodeHttpClient implements HttpClient {
         headers,
         signal,
       })
-      request.on('error', (error) => reject(unreachable(this.#url, signal.aborted ? reasonOf(signal) : error)))
+      request.on('error', (error) => reject(signal.aborted ? reasonOf(signal) : unreachable(this.#url, error)))
       request.once('response', (response) => {
         // Whoever reads is told; when it is given up, perhaps nobody does.
         response.on('error', () => {})

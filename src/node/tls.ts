@@ -68,7 +68,8 @@ const CERTIFICATE_ERRORS = /^(CERT_|ERR_TLS_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|H
 
 /** A connection error in words of TLS, if that is what it is. */
 export function tlsError(error: NodeJS.ErrnoException): SluiceError | undefined {
-  const code = error.code ?? ''
+  // An abort's code is a number.
+  const code = String(error.code ?? '')
   if (!CERTIFICATE_ERRORS.test(code) && !code.startsWith('ERR_SSL')) return undefined
   if (code.startsWith('ERR_SSL_WRONG_VERSION') || code.startsWith('ERR_SSL_PACKET')) {
     return new SluiceError('ERR_SLUICE_TLS', `the server does not speak TLS here (${code})`, {

@@ -25,6 +25,17 @@ const made = generate([{ name: 'commonName', value: '127.0.0.1' }], {
   extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
 })
 
+carrierSuite('over HTTPS, poll, by node:http', async () => {
+  const { cert, private: key } = await made
+  return httpPairWith(
+    (port) => open(new NodeHttpClient(parseServerUrl(`wss://127.0.0.1:${port}`), { ca: cert }), 'poll'),
+    {
+      cert,
+      key,
+    },
+  )
+})
+
 carrierSuite('over HTTP/2', async () => {
   const { cert, private: key } = await made
   return httpPairWith(
