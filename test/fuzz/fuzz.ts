@@ -12,6 +12,7 @@ import {
 } from '#src/config/index.js'
 import { CODES, SluiceError } from '#src/errors/index.js'
 import { ProxyHandshake, parseSocksDatagram } from '#src/proxy/index.js'
+import { parseHttpAsked } from '#src/server/http/request.js'
 import { Policy } from '#src/server/index.js'
 import { Session } from '#src/session/index.js'
 import {
@@ -22,7 +23,17 @@ import {
   MessageAssembler,
   ResponseHeadParser,
 } from '#src/websocket/index.js'
-import { closeReasonName, encodeFrame, type Frame, MessageDecoder, Violation, withDefaults } from '#src/wire/index.js'
+import {
+  closeReasonName,
+  encodeFrame,
+  type Frame,
+  MessageDecoder,
+  PART_END,
+  PartReader,
+  partHead,
+  Violation,
+  withDefaults,
+} from '#src/wire/index.js'
 import { Random, randomCuts } from '../helpers/random.js'
 import { naiveDecode } from '../websocket/naive.js'
 import { naiveMessage } from '../wire/naive.js'
@@ -31,6 +42,7 @@ const argument = (name: string, preset: number) => {
   const at = process.argv.indexOf(name)
   return at < 0 ? preset : Number(process.argv[at + 1])
 }
+const END = Uint8Array.of(PART_END)
 const seconds = argument('--seconds', 10)
 const firstSeed = argument('--seed', Date.now() % 1_000_000_000)
 
@@ -308,6 +320,45 @@ const TARGETS: Record<string, (random: Random) => void> = {
     }
     handshake.failed('refused')
     parseSocksDatagram(random.bytes(random.below(40)))
+  },
+  'a part over HTTP': (random) => {
+    const messages = Array.from({ length: random.below(4) }, () => random.bytes(1 + random.below(300)))
+    const whole = Buffer.concat([
+      ...messages.flatMap((one) => [partHead(one, 1, one.length - 1), one.subarray(1)]),
+      END,
+    ])
+    const broken = random.below(2) === 0
+    for (let i = broken ? 1 + random.below(3) : 0; i > 0; i--) whole[random.below(whole.length)] = random.below(256)
+    const got: Buffer[] = []
+    let left = 0
+    const sink = {
+      begin: (length: number) => {
+        if (left !== 0 || length === 0 || length > 1000) throw new Error('a message that cannot begin')
+        left = length
+        got.push(Buffer.alloc(0))
+      },
+      part: (bytes: Uint8Array) => {
+        left -= bytes.length
+        if (left < 0) throw new Error('more than was declared')
+        got.push(Buffer.concat([got.pop()!, bytes]))
+      },
+      end: () => {
+        if (left !== 0) throw new Error('less than was declared')
+      },
+    }
+    const reader = new PartReader(sink, 1000)
+    try {
+      for (const piece of randomCuts(whole, random)) reader.push(piece)
+    } catch (error) {
+      if (!(error instanceof Violation) || !broken) throw error
+      return
+    }
+    if (!broken && (!reader.ended || !got.every((one, index) => one.equals(messages[index]!))))
+      throw new Error('not what was written')
+  },
+  'a request over HTTP': (random) => {
+    const asked = parseHttpAsked(`/http${['', '/', `/${'A'.repeat(22)}`][random.below(3)]}?${text(random)}`, '')
+    if (asked?.what === 'exchange' && asked.up === undefined && asked.down === undefined) throw new Error('for nothing')
   },
   policy: (random) => {
     const policy = new Policy([parseRule('*:443'), parseRule('10.0.0.0/8:*'), parseRule('*.corp:22')])
