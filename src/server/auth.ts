@@ -43,8 +43,8 @@ interface Known {
 /** Bearer tokens, kept as hashes and compared in constant time, all of them on every try. */
 export class TokenAuth implements Auth {
   #entries: readonly Known[] = []
-  /** By which token each one came in. */
-  readonly #used = new WeakMap<Principal, Buffer>()
+  /** By which token each one came in, and what it was good for when it was last known. */
+  readonly #used = new WeakMap<Principal, { readonly hash: Buffer; rules: Partial<Rules> }>()
   readonly #now: () => number
 
   /** @param now the time in milliseconds since 1970, for tokens that expire */
@@ -77,18 +77,21 @@ export class TokenAuth implements Auth {
     const found = this.#find(hash)
     if (token === undefined || found === undefined) return undefined
     const principal = { name: found.name }
-    this.#used.set(principal, hash)
+    this.#used.set(principal, { hash, rules: found.rules })
     return principal
   }
 
   still(principal: Principal): boolean {
-    const hash = this.#used.get(principal)
-    return hash !== undefined && this.#find(hash)?.name === principal.name
+    const used = this.#used.get(principal)
+    return used !== undefined && this.#find(used.hash)?.name === principal.name
   }
 
   rules(principal: Principal): Partial<Rules> {
-    const hash = this.#used.get(principal)
-    return (hash === undefined ? undefined : this.#find(hash)?.rules) ?? {}
+    const used = this.#used.get(principal)
+    if (used === undefined) return {}
+    // A token that has gone, or expired, must not get the rules of all until what it has open is ended.
+    used.rules = this.#find(used.hash)?.rules ?? used.rules
+    return used.rules
   }
 
   #find(hash: Buffer): Known | undefined {

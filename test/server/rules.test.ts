@@ -104,6 +104,22 @@ describe('rules of a token', () => {
     await tunnel.close()
   })
 
+  it('hold for a token that expires until what it has open is ended: it does not get the rules of all', async () => {
+    let now = Date.now()
+    const line = `ann:${ANN} allow=127.0.0.1:${two.port} expires=2999-01-01\n`
+    const own = new TokenAuth(parseTokenFile(line, 'tokens'), () => now)
+    const started = await startServer({ auth: own, allow: [`127.0.0.1:${one.port}`] })
+    const tunnel = await connect(`ws://127.0.0.1:${started.bound.port}`, { token: ANN })
+    assert.equal(await session(tunnel, one.port), 'EACCES')
+    now = Date.parse('2999-02-01')
+    assert.equal(await session(tunnel, one.port), 'EACCES')
+    own.replace([])
+    assert.equal(await session(tunnel, one.port), 'EACCES')
+    assert.equal(started.server.tunnel.recheck(), 1)
+    await tunnel.close()
+    await started.server.close(0)
+  })
+
   it('say what it may have listened on, and unbind when they change', async () => {
     auth.replace(file('allow-reverse=127.0.0.1:*'))
     const link = clientLink({ url: parseServerUrl(url), token: ANN })
