@@ -113,7 +113,7 @@ export class Ways {
             errors.set(way, error)
             const final = error instanceof SluiceError && (FINAL.has(error.code) || error.status === 101)
             if (final) settle(() => reject(error))
-            else if (errors.size === ways.length) settle(() => reject(errors.get(worthTelling(errors, allowed))))
+            else if (errors.size === ways.length) settle(() => reject(errors.get(allowed[0]!)))
             else if (begun < ways.length && errors.size === begun) begin()
           },
         )
@@ -142,9 +142,4 @@ export class Ways {
     this.#current = way
     if (!first) this.#options.changed?.(way, why)
   }
-}
-
-/** What is said of the failure of all: of the best way, or of the first of those that got somewhere. */
-function worthTelling(errors: ReadonlyMap<Way, unknown>, allowed: readonly Way[]): Way {
-  return allowed.find((way) => errors.has(way))!
 }

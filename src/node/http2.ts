@@ -23,7 +23,8 @@ export async function openHttp2(
   options: OpenOptions & { readonly maxMessage: number },
 ): Promise<Http2Carrier> {
   const { timeout = OPEN_TIMEOUT } = options
-  if (!url.secure) throw new SluiceError('ERR_SLUICE_REFUSED', 'HTTP/2 is used over TLS only')
+  if (!url.secure)
+    throw new SluiceError('ERR_SLUICE_REFUSED', 'HTTP/2 is used over TLS only', { remedy: 'Use wss://.' })
   const socket = await reachServer(url, options, 'h2')
   const session = http2.connect(`https://${url.authority}`, {
     createConnection: () => socket,

@@ -61,7 +61,9 @@ export async function reachServer(
 }
 
 function noHttp2({ authority }: ServerUrl): SluiceError {
-  return new SluiceError('ERR_SLUICE_REFUSED', `${authority} has no HTTP/2`)
+  return new SluiceError('ERR_SLUICE_REFUSED', `${authority} has no HTTP/2`, {
+    remedy: 'Leave --transport out, or give another.',
+  })
 }
 
 function tooSlow({ authority }: ServerUrl, timeout: number): SluiceError {
