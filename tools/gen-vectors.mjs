@@ -39,7 +39,14 @@ const DEFAULTS = {
   features: 0,
 }
 const NUMBERS = Object.fromEntries(Object.keys(DEFAULTS).map((name, index) => [name, index]))
-const SAID = { max_message: 524288, max_streams: 100, resume_for: 300000, max_carriers: 8, features: 3 }
+const SAID = {
+  max_message: 524288,
+  max_streams: 100,
+  resume_for: 300000,
+  max_carriers: 8,
+  max_datagram: 1200,
+  features: 3,
+}
 function parameters(said) {
   const rows = Object.entries(said)
   return (
@@ -402,6 +409,22 @@ talk('a refused target', 'OPEN_FAILED ends both directions; what the client had 
   C(open0),
   S(`04${varint(0)}${varint(4)}${text('ECONNREFUSED db:5432')}`),
 ])
+talk(
+  'a listener for datagrams',
+  'The server opens a stream for a sender that it has not seen; one datagram comes and is answered, then the sender is forgotten.',
+  [
+    S(serverHello()),
+    C(clientNew),
+    C(`0f${varint(0)}01${text('127.0.0.1')}${u16(5353)}`),
+    S(`03${varint(0)}${text('127.0.0.1:5353')}`),
+    S(`02${varint(1)}04${varint(0)}${text('192.0.2.7:51234')}`),
+    C(`03${varint(1)}${text('10.0.0.9:53')}`),
+    S(`0e${varint(1)}70696e67`),
+    C(`0e${varint(1)}706f6e67`),
+    S(`07${varint(1)}${varint(0)}`),
+    C(`07${varint(1)}${varint(0)}`),
+  ],
+)
 const dead = [{ carrier: 0, received: 1 }]
 const join1 = joinHello(1, dead)
 talk(

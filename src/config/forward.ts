@@ -5,7 +5,8 @@ export type Target = HostPort | { readonly named: string }
 
 /** Something that can be listened on or dialled. */
 export type Endpoint =
-  | { readonly kind: 'tcp' | 'udp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'udp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string }
 
 /** Where a forward leads; `dynamic` asks each connection, which speaks SOCKS or HTTP. */

@@ -31,7 +31,7 @@ export {
   parseLogin,
   parseProxyUrl,
 } from './proxy-url.ts'
-export { canonicalName, type HostPattern, parseRule, type Rule } from './rule.ts'
+export { canonicalName, type HostPattern, parseReverseRule, parseRule, type ReverseRule, type Rule } from './rule.ts'
 export { parseForwards, type SpecOption } from './spec.ts'
 export {
   checkToken,

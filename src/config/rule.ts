@@ -53,6 +53,22 @@ export function parseRule(text: string): Rule {
   }
 }
 
+/** A rule about what clients may have listened on. */
+export interface ReverseRule extends Rule {
+  /** Whether several clients may listen on the same address, and what comes there is given to one after another. */
+  readonly shared: boolean
+}
+
+/**
+ * `["shared:"] RULE`.
+ *
+ * @throws SluiceError `ERR_SLUICE_USAGE`
+ */
+export function parseReverseRule(text: string): ReverseRule {
+  const shared = text.startsWith('shared:')
+  return { ...parseRule(shared ? text.slice('shared:'.length) : text), text, shared }
+}
+
 function parsePattern(text: string, what: string): HostPattern {
   if (text === '*') return { kind: 'any' }
   if (text.startsWith('*.') && isName(text.slice(2))) return { kind: 'wildcard', suffix: canonicalName(text.slice(1)) }

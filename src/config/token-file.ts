@@ -1,6 +1,6 @@
 import { messageOf } from '../errors/index.ts'
 import { usage } from './address.ts'
-import { parseRule, type Rule } from './rule.ts'
+import { parseReverseRule, parseRule, type ReverseRule, type Rule } from './rule.ts'
 
 /** A token of a server's token file: the name it is known by, and either itself or its SHA-256 in hexadecimal. */
 export interface TokenEntry {
@@ -12,7 +12,7 @@ export interface TokenEntry {
   /** What it may reach, in place of the server's rules; undefined: what those say. */
   readonly allow?: readonly Rule[]
   /** What it may have listened on, in place of the server's rules. */
-  readonly allowReverse?: readonly Rule[]
+  readonly allowReverse?: readonly ReverseRule[]
 }
 
 /** RFC 6750 §2.1. In a subprotocol, where browsers put it, `/` and `=` are not allowed. */
@@ -90,12 +90,12 @@ function isDay(text: string): boolean {
 
 /** What follows a token: until when it is good, and for what. */
 function parseTerms(words: readonly string[], what: string): Pick<TokenEntry, 'expires' | 'allow' | 'allowReverse'> {
-  const terms: { expires?: string; allow?: Rule[]; allowReverse?: Rule[] } = {}
+  const terms: { expires?: string; allow?: Rule[]; allowReverse?: ReverseRule[] } = {}
   for (const word of words) {
     const [, name, value = ''] = /^([a-z-]+)=(.*)$/.exec(word) ?? []
     if (name === 'expires' && terms.expires === undefined) terms.expires = parseExpiry(word, what)
-    else if (name === 'allow') (terms.allow ??= []).push(parseTermRule(value, what))
-    else if (name === 'allow-reverse') (terms.allowReverse ??= []).push(parseTermRule(value, what))
+    else if (name === 'allow') (terms.allow ??= []).push(parseTermRule(parseRule, value, what))
+    else if (name === 'allow-reverse') (terms.allowReverse ??= []).push(parseTermRule(parseReverseRule, value, what))
     else throw usage(`${what}: ${JSON.stringify(word)} after the token is not ${TERMS}`)
   }
   return terms
@@ -110,9 +110,9 @@ function parseExpiry(word: string, what: string): string {
   return `${match[1]}${match[2] ?? 'T23:59:59.999Z'}`
 }
 
-function parseTermRule(text: string, what: string): Rule {
+function parseTermRule<T>(parse: (text: string) => T, text: string, what: string): T {
   try {
-    return parseRule(text)
+    return parse(text)
   } catch (error) {
     throw usage(`${what}: ${messageOf(error)}`)
   }

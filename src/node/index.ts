@@ -42,8 +42,10 @@ export { openFailure, spliceFailure } from './splice-failure.ts'
 export { StdioStream } from './stdio.ts'
 export { checkPeer, parsePin, pinOf, type TlsTrust } from './tls.ts'
 export { clientLink, FINAL_ERRORS, lacksSessions, PARAMETERS, type TunnelClientOptions } from './tunnel-client.ts'
-export { UDP_IDLE } from './udp-flow.ts'
+export { UDP_IDLE, UdpFlow } from './udp-flow.ts'
 export { UdpForward } from './udp-forward.ts'
+export { type OpenFlow, type UdpEndpoint, UdpPort } from './udp-port.ts'
+export { relayUdp, type UdpRelayOutcome, UdpTarget } from './udp-relay.ts'
 export {
   CLOSE_TIMEOUT,
   sha1Base64,

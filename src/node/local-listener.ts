@@ -6,9 +6,7 @@ import type { ReadMode } from './adopt.ts'
 import { SocketStream } from './socket.ts'
 
 /** What connections are accepted on. */
-export type StreamEndpoint =
-  | Extract<Endpoint, { kind: 'unix' }>
-  | (Extract<Endpoint, { port: number }> & { kind: 'tcp' })
+export type StreamEndpoint = Extract<Endpoint, { kind: 'unix' | 'tcp' }>
 
 /** A TCP port or unix socket that is listened on here; each connection is handed over unread. */
 export class LocalListener {

@@ -1,4 +1,5 @@
-import { type Forward, type ForwardTarget, formatEndpoint } from '../config/index.ts'
+import { lookup } from 'node:dns/promises'
+import { type Forward, type ForwardTarget, formatEndpoint, formatHostPort } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import type { ClientLink } from '../link/index.ts'
 import { ProxyHandshake } from '../proxy/index.ts'
@@ -11,6 +12,9 @@ import { type SessionForwardEvents, wireTarget } from './session-forward.ts'
 import { SocketStream } from './socket.ts'
 import { Splice } from './splice.ts'
 import { spliceFailure } from './splice-failure.ts'
+import { UDP_IDLE } from './udp-flow.ts'
+import type { UdpEndpoint } from './udp-port.ts'
+import { relayUdp, type UdpRelayOutcome } from './udp-relay.ts'
 
 const DIAL_TIMEOUT = 10_000
 
@@ -85,6 +89,7 @@ export class ReverseForward {
   accept(link: ClientLink, stream: Stream): void {
     const { target } = this.#forward
     if (target.kind === 'dynamic') this.#dynamic(link, stream)
+    else if (target.kind === 'udp') void this.#datagrams(link, stream, target)
     else void this.#connect(link, stream, target)
   }
 
@@ -97,12 +102,7 @@ export class ReverseForward {
     for (const one of this.#live) one.abort()
   }
 
-  async #connect(
-    link: ClientLink,
-    stream: Stream,
-    target: Exclude<ForwardTarget, { kind: 'dynamic' }>,
-    door?: Door,
-  ): Promise<void> {
+  async #connect(link: ClientLink, stream: Stream, target: StreamTarget, door?: Door): Promise<void> {
     const name = formatEndpoint(target)
     try {
       const tcp = await dialHere(target)
@@ -126,6 +126,30 @@ export class ReverseForward {
       link.touch()
       if (door === undefined) stream.refuse(code, text)
       else door.refused(code)
+      this.#events.failed(name, new SluiceError('ERR_SLUICE_TARGET', `${name} cannot be reached from here: ${text}`))
+    }
+  }
+
+  /** A sender of datagrams at the server, and the target here. */
+  async #datagrams(link: ClientLink, stream: Stream, target: UdpEndpoint): Promise<void> {
+    const name = formatEndpoint(target)
+    try {
+      const { address } = await lookup(target.host)
+      const one = { abort: () => {} }
+      const done = (moved: UdpRelayOutcome) => {
+        this.#live.delete(one)
+        this.#events.finished?.(name, { ...moved, error: undefined })
+      }
+      const to = { address, port: target.port, idle: UDP_IDLE }
+      one.abort = await relayUdp(stream, link, to, done)
+      this.#live.add(one)
+      link.touch()
+      stream.accept(formatHostPort({ host: address, port: target.port }))
+      this.#events.opened?.(name)
+    } catch (error) {
+      const { code, text } = errnoCode(error, name)
+      link.touch()
+      stream.refuse(code, text)
       this.#events.failed(name, new SluiceError('ERR_SLUICE_TARGET', `${name} cannot be reached from here: ${text}`))
     }
   }
@@ -155,6 +179,9 @@ export class ReverseForward {
     })
   }
 }
+
+/** Where connections can lead: not datagrams, which are no connections. */
+type StreamTarget = Exclude<ForwardTarget, { kind: 'dynamic' | 'udp' }>
 
 /** What a proxy protocol on a stream has to say once its target is dialled, and what came meanwhile. */
 interface Door {
@@ -192,7 +219,7 @@ function keepFor(stream: Stream, handshake: ProxyHandshake, first: Uint8Array): 
   }
 }
 
-async function dialHere(target: Exclude<ForwardTarget, { kind: 'dynamic' }>): Promise<SocketStream> {
+async function dialHere(target: StreamTarget): Promise<SocketStream> {
   if (target.kind === 'tcp') return dial([target.host], target.port, { timeout: DIAL_TIMEOUT })
   if (target.kind !== 'unix')
     throw new SluiceError('ERR_SLUICE_USAGE', 'a reverse forward leads to TCP or a unix socket')

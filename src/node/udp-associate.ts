@@ -40,7 +40,7 @@ export function associate(local: SocketStream, link: ClientLink, handshake: Prox
       const { header } = datagram
       flow = new UdpFlow(
         link,
-        { kind: 'UDP', host: datagram.host, port: datagram.port },
+        (handler) => link.open({ kind: 'UDP', host: datagram.host, port: datagram.port }, handler),
         {
           datagram: (payload) => {
             if (!over && program !== undefined) {

@@ -1,6 +1,5 @@
-import type { ClientLink } from '../link/index.ts'
 import type { Stream, StreamHandler } from '../session/index.ts'
-import type { Target } from '../wire/index.ts'
+import type { Toucher } from './splice.ts'
 
 /** What a flow of datagrams reports. */
 export interface UdpFlowEvents {
@@ -12,18 +11,21 @@ export interface UdpFlowEvents {
 /** A flow without datagrams for this long ends, in milliseconds; as long as most NATs keep one. */
 export const UDP_IDLE = 60_000
 
-/** Datagrams between one sender and one target, as one stream of kind UDP. Nothing of it is queued for long or sent again. */
+/** Datagrams between one sender and the other side, as one stream that carries them. Nothing of it is queued for long or sent again. */
 export class UdpFlow implements StreamHandler {
   readonly #events: UdpFlowEvents
-  readonly #link: ClientLink
+  readonly #link: Toucher
   readonly #stream: Stream
   #timer: NodeJS.Timeout
   #over = false
+  #sent = 0
+  #received = 0
 
-  constructor(link: ClientLink, target: Target, events: UdpFlowEvents, idle: number = UDP_IDLE) {
+  /** @param open opens its stream */
+  constructor(link: Toucher, open: (handler: StreamHandler) => Stream, events: UdpFlowEvents, idle: number = UDP_IDLE) {
     this.#link = link
     this.#events = events
-    this.#stream = link.open(target, this)
+    this.#stream = open(this)
     this.#timer = setTimeout(() => this.close(), idle)
     this.#timer.unref()
   }
@@ -33,13 +35,27 @@ export class UdpFlow implements StreamHandler {
     if (this.#over) return false
     this.#timer.refresh()
     this.#link.touch()
+    this.#sent += payload.length
     return this.#stream.sendDatagram(new Uint8Array(payload))
+  }
+
+  /** Bytes sent to the other side, and come from it. */
+  get moved(): { readonly sent: number; readonly received: number } {
+    return { sent: this.#sent, received: this.#received }
   }
 
   close(): void {
     if (this.#over) return
     this.#link.touch()
     this.#stream.end()
+    this.#end(undefined)
+  }
+
+  /** Ends it at once, and says why by this code. */
+  abort(code: number): void {
+    if (this.#over) return
+    this.#link.touch()
+    this.#stream.abort(code)
     this.#end(undefined)
   }
 
@@ -53,6 +69,7 @@ export class UdpFlow implements StreamHandler {
   datagram(payload: Uint8Array): void {
     if (this.#over) return
     this.#timer.refresh()
+    this.#received += payload.length
     this.#events.datagram(payload)
   }
 

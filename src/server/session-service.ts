@@ -1,7 +1,7 @@
 import { formatHostPort, type HostPort, parseHost } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, ServerLink, type ServerSession } from '../link/index.ts'
-import { errnoCode, nodeHost, PARAMETERS, Splice, type SpliceOutcome } from '../node/index.ts'
+import { errnoCode, nodeHost, PARAMETERS, relayUdp, Splice, type SpliceOutcome } from '../node/index.ts'
 import { CreditPool, type SessionFigures, type Stream } from '../session/index.ts'
 import { CloseReason, ResetCode, type Target } from '../wire/index.ts'
 import type { Principal } from './auth.ts'
@@ -10,7 +10,6 @@ import type { Limits } from './limits.ts'
 import { Listeners } from './listeners.ts'
 import type { Policy } from './policy/policy.ts'
 import { allows, type Rules, type Use, verdictOf } from './policy/rules.ts'
-import { relayUdp } from './udp-relay.ts'
 
 /** Whom a session is of, and where its first carrier came from. */
 export interface Owner {
@@ -70,7 +69,7 @@ export class SessionService {
 
   constructor(options: SessionServiceOptions) {
     this.#options = options
-    this.#listeners = new Listeners()
+    this.#listeners = new Listeners(options.limits.udpIdle)
     const { events, limits } = options
     this.#link = new ServerLink<Owner>({
       host: nodeHost,

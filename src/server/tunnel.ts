@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type HostPort, parseRule, type Rule } from '../config/index.ts'
+import { type HostPort, parseReverseRule, parseRule, type ReverseRule, type Rule } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
 import {
   Heartbeat,
@@ -83,7 +83,7 @@ export interface TunnelOptions {
   /** Allow rules in the form of docs/rules.md; none means public addresses only. */
   readonly allow?: readonly (string | Rule)[]
   /** What clients may have listened on (`-R`), in the form of allow rules; none means nothing. */
-  readonly allowReverse?: readonly (string | Rule)[]
+  readonly allowReverse?: readonly (string | ReverseRule)[]
   /** Targets that are reached by name, `/tcp/@NAME`. Without rules, these are then all that may be reached. */
   readonly targets?: ReadonlyMap<string, HostPort>
   /** The path before everything: empty (default) or like `/tunnel`. */
@@ -475,7 +475,7 @@ function readRules(
   const implied = allow.length === 0 ? [...targets.keys()].map((name) => parseRule(`@${name}`)) : []
   return {
     policy: new Policy([...allow.map(read), ...implied]),
-    reverse: new ReversePolicy(allowReverse.map(read)),
+    reverse: new ReversePolicy(allowReverse.map((rule) => (typeof rule === 'string' ? parseReverseRule(rule) : rule))),
   }
 }
 

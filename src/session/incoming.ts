@@ -1,4 +1,4 @@
-import { CloseReason, Feature, type Frame, malformed, Violation } from '../wire/index.ts'
+import { CloseReason, Feature, type Frame, malformed, type Target, Violation } from '../wire/index.ts'
 import type { Carrier, CarrierOwner } from './carrier.ts'
 import type { Core } from './core.ts'
 import type { Memory } from './memory.ts'
@@ -34,14 +34,18 @@ export class Incoming implements CarrierOwner {
     if (declared !== undefined && declared > 0) this.#checkData(found.stream, 'OPEN', 0, declared)
   }
 
-  #checkOpen(kind: Inner<'OPEN'>['target']['kind']): void {
+  #checkOpen(kind: Target['kind']): void {
     const core = this.#core
     if ((kind === 'ACCEPTED') === (core.role === 'server')) {
       throw new Violation(CloseReason.UNKNOWN_FRAME, `OPEN: kind ${kind} may not come from a ${other(core)}`)
     }
+    this.#checkKind('OPEN', kind)
+  }
+
+  #checkKind(frame: 'OPEN' | 'LISTEN', kind: Target['kind']): void {
     const feature = kind === 'UDP' ? Feature.datagram : kind === 'UNIX' ? Feature.unix : undefined
-    if (feature !== undefined && !core.has(feature)) {
-      throw new Violation(CloseReason.UNKNOWN_FRAME, `OPEN: kind ${kind} was not agreed on`)
+    if (feature !== undefined && !this.#core.has(feature)) {
+      throw new Violation(CloseReason.UNKNOWN_FRAME, `${frame}: kind ${kind} was not agreed on`)
     }
   }
 
@@ -175,10 +179,9 @@ export class Incoming implements CarrierOwner {
       case 'OPEN_FAILED':
         return this.#answer(stream, frame)
       case 'DATAGRAM':
-        if (stream.target.kind !== 'UDP' || stream.frame !== 'OPEN') {
-          throw new Violation(CloseReason.STREAM_STATE, `DATAGRAM: stream ${stream.id} carries none`)
-        }
-        return stream.peerDatagram(frame.payload)
+        if (stream.carries === 'datagrams') return stream.peerDatagram(frame.payload)
+        if (stream.carries === 'unknown') return this.#ignored(frame.type)
+        throw new Violation(CloseReason.STREAM_STATE, `DATAGRAM: stream ${stream.id} carries none`)
     }
   }
 
@@ -217,6 +220,7 @@ export class Incoming implements CarrierOwner {
     if (this.#core.role !== 'server' || !this.#core.has(Feature.listen)) {
       throw new Violation(CloseReason.UNKNOWN_FRAME, `LISTEN: not agreed on, or not from a ${other(this.#core)}`)
     }
+    this.#checkKind('LISTEN', target.kind)
     const found = this.#core.streams.peerOpens(id, 'LISTEN', target)
     if (found === undefined) return this.#ignored('LISTEN')
     if (found.fresh) this.#events.opened(found.stream)

@@ -18,6 +18,9 @@ const INTERACTIVE = 32 * 1024
 const EARLY_DATAGRAMS = 64
 const EARLY_BYTES = 128 * 1024
 
+/** What a stream may carry; unknown where its listener is gone, so that it is going to be refused. */
+export type Carries = 'bytes' | 'datagrams' | 'nothing' | 'unknown'
+
 /** The two directions of a stream, and how far each has come (the tables of spec §6). */
 export class Stream {
   readonly id: number
@@ -25,6 +28,7 @@ export class Stream {
   readonly opener: boolean
   readonly target: Target
   readonly frame: 'OPEN' | 'LISTEN'
+  readonly carries: Carries
   readonly sending: SendBuffer
   readonly window: ReceiveWindow
   readonly #owner: StreamOwner
@@ -75,6 +79,7 @@ export class Stream {
     opener: boolean,
     frame: 'OPEN' | 'LISTEN',
     target: Target,
+    carries: Carries,
     window: ReceiveWindow,
     credit: number,
   ) {
@@ -84,6 +89,7 @@ export class Stream {
     this.opener = opener
     this.frame = frame
     this.target = target
+    this.carries = carries
     this.window = window
     this.credit = credit
     this.confirmed = !opener
@@ -91,7 +97,7 @@ export class Stream {
 
   /** Whether it carries bytes, rather than datagrams or nothing. */
   get carriesData(): boolean {
-    return this.frame === 'OPEN' && this.target.kind !== 'UDP'
+    return this.carries === 'bytes' || this.carries === 'unknown'
   }
 
   /** Takes over: delivers what came before there was a handler, then what comes. */
@@ -122,7 +128,7 @@ export class Stream {
     return !this.#wasFull
   }
 
-  /** Sends a datagram, or drops it when too much waits; only for kind UDP. Returns whether it was queued. */
+  /** Sends a datagram, or drops it when too much waits; only where it carries them. Returns whether it was queued. */
   sendDatagram(payload: Uint8Array): boolean {
     if (this.sendState !== 'open') return false
     return this.#owner.datagram(this, payload)

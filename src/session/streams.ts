@@ -1,7 +1,7 @@
 import { CloseReason, type Target, Violation } from '../wire/index.ts'
 import { type CreditPool, ReceiveWindow } from './credit.ts'
 import { SeenIds } from './ids.ts'
-import { Stream } from './stream.ts'
+import { type Carries, Stream } from './stream.ts'
 import type { StreamOwner } from './stream-contracts.ts'
 
 /** Which end of a session this is. */
@@ -113,8 +113,18 @@ export class Streams {
 
   #make(id: number, opener: boolean, frame: 'OPEN' | 'LISTEN', target: Target): Stream {
     const window = new ReceiveWindow(this.#limits.initialCredit, this.#pool, this.#owner.now)
-    const stream = new Stream(this.#owner, id, opener, frame, target, window, this.#peerCredit)
+    const carries = this.#carries(frame, target)
+    const stream = new Stream(this.#owner, id, opener, frame, target, carries, window, this.#peerCredit)
     this.#live.set(id, stream)
     return stream
+  }
+
+  /** What comes at a listener is what was listened for (spec §6). */
+  #carries(frame: 'OPEN' | 'LISTEN', target: Target): Carries {
+    if (frame === 'LISTEN') return 'nothing'
+    if (target.kind !== 'ACCEPTED') return target.kind === 'UDP' ? 'datagrams' : 'bytes'
+    const listener = this.#live.get(target.listener)
+    if (listener?.frame !== 'LISTEN') return 'unknown'
+    return listener.target.kind === 'UDP' ? 'datagrams' : 'bytes'
   }
 }

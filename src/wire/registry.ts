@@ -86,7 +86,7 @@ export type Parameter = (typeof Parameter)[keyof typeof Parameter]
 
 /** Features (spec/registry.md). */
 export const Feature = {
-  /** OPEN of kind UDP and DATAGRAM. */
+  /** OPEN and LISTEN of kind UDP, and DATAGRAM. */
   datagram: 0,
   /** LISTEN, and OPEN of kind ACCEPTED. */
   listen: 1,

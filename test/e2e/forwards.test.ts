@@ -9,18 +9,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { need } from '../helpers/need.js'
-import { closedPort, connectTo, echo, type Listening, listen, receive, receiveAll, until } from '../helpers/net.js'
+import {
+  ask,
+  closedPort,
+  connectTo,
+  echo,
+  type Listening,
+  listen,
+  readOn,
+  receive,
+  say,
+  until,
+} from '../helpers/net.js'
 import { type Running, run, said, serve, sluice } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const ENV = { SLUICE_TOKEN: TOKEN }
-
-/** Reads to the end, also what an earlier reader has paused. */
-function readOn(socket: net.Socket): ReturnType<typeof receiveAll> {
-  const all = receiveAll(socket)
-  socket.resume()
-  return all
-}
 
 describe('every kind of forward', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-forwards-'))
@@ -68,21 +72,6 @@ describe('every kind of forward', { concurrency: false }, () => {
     const running = sluice(['connect', server.url, ...flags], ENV)
     await said(running, /listen(ing|s) on \S+ for/)
     return { ...running, port: Number(/listen(?:ing|s) on \S+?:(\d+)(?:\/udp)? for/.exec(running.stderr())?.[1] ?? 0) }
-  }
-
-  async function say(socket: net.Socket, text: string): Promise<void> {
-    socket.write(text)
-    assert.equal((await receive(socket, text.length)).toString(), text)
-  }
-
-  async function ask(port: number, ...datagrams: Buffer[]): Promise<Buffer[]> {
-    const socket = createSocket('udp4')
-    const answers: Buffer[] = []
-    socket.on('message', (message) => answers.push(message))
-    for (const datagram of datagrams) socket.send(datagram, port, '127.0.0.1')
-    await until(() => answers.length === datagrams.length, `${datagrams.length} answers, have ${answers.length}`)
-    socket.close()
-    return answers
   }
 
   for (const [name, ...flags] of [
@@ -256,68 +245,6 @@ describe('every kind of forward', { concurrency: false }, () => {
     await say(socket, 'the second of them')
     socket.destroy()
     await tunnel.stop()
-  })
-
-  it('-R: a port of the server leads here, half-close kept; it is free at once after the end', async () => {
-    const here = await listen(echo)
-    const tunnel = await connect('-R', `${reversePort}:127.0.0.1:${here.port}`)
-    const socket = await connectTo(reversePort)
-    await say(socket, 'from the far side')
-    socket.end('and the rest')
-    assert.equal((await readOn(socket)).bytes.toString(), 'and the rest')
-    await tunnel.stop('SIGINT')
-    await assert.rejects(connectTo(reversePort), /ECONNREFUSED/)
-    await here.close()
-  })
-
-  it('-R: a client that was killed gets its port back at once as a new session', async () => {
-    const here = await listen(echo)
-    const first = await connect('-R', `${reversePort}:127.0.0.1:${here.port}`)
-    await first.stop('SIGKILL')
-    const second = await connect('-R', `${reversePort}:127.0.0.1:${here.port}`)
-    const socket = await connectTo(reversePort)
-    await say(socket, 'again')
-    socket.destroy()
-    const third = sluice(['connect', server.url, '-R', `${reversePort}:127.0.0.1:${here.port}`], ENV)
-    assert.equal(await third.exited, 5, third.stderr())
-    assert.match(third.stderr(), /cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE/)
-    await second.stop()
-    await here.close()
-  })
-
-  it('-R socks: programs at the server reach what is here, by SOCKS and HTTP', async (t) => {
-    if (!need(t, 'curl')) return
-    const tunnel = await connect('-R', `127.0.0.1:${reversePort}`)
-    const url = `http://127.0.0.1:${webPort}/x`
-    for (const via of [
-      ['--socks5', `127.0.0.1:${reversePort}`],
-      ['-x', `http://127.0.0.1:${reversePort}`],
-    ]) {
-      const { stdout } = await run('curl', ['-sS', '--noproxy', '', ...via, url])
-      assert.equal(stdout, 'GET /x proxy:none')
-    }
-    await tunnel.stop()
-  })
-
-  it('-R with a unix socket at the server', async () => {
-    const here = await listen(echo)
-    const path = join(folder, 'far.sock')
-    const tunnel = await connect('-R', `${path}:127.0.0.1:${here.port}`)
-    const socket = net.connect(path)
-    await say(socket, 'by a path')
-    socket.destroy()
-    await tunnel.stop()
-    await until(() => !existsSync(path), 'the path to be gone')
-    await here.close()
-  })
-
-  it('-R: what no rule allows ends it with exit code 6 and the remedy', async () => {
-    const refused = sluice(['connect', server.url, '-R', '1:localhost:22'], ENV)
-    assert.equal(await refused.exited, 6, refused.stderr())
-    assert.match(
-      refused.stderr(),
-      /does not let us listen on 127\.0\.0\.1:1\nsluice: {3}On the server, allow it: --allow-reverse 127\.0\.0\.1:1/,
-    )
   })
 
   it('without sessions, says what plain mode cannot carry', async () => {

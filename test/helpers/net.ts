@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import net from 'node:net'
 
@@ -84,6 +86,33 @@ export function receive(socket: net.Socket, length: number): Promise<Buffer> {
     socket.once('end', () => reject(new Error(`ended after ${got} of ${length} bytes`)))
     socket.once('error', reject)
   })
+}
+
+/** Reads to the end, also what an earlier reader has paused. */
+export function readOn(socket: net.Socket): ReturnType<typeof receiveAll> {
+  const all = receiveAll(socket)
+  socket.resume()
+  return all
+}
+
+/** Says something to what echoes. */
+export async function say(socket: net.Socket, text: string): Promise<void> {
+  socket.write(text)
+  assert.equal((await receive(socket, text.length)).toString(), text)
+}
+
+/** Sends datagrams from one port, and waits for as many answers. */
+export async function ask(port: number, ...datagrams: Buffer[]): Promise<Buffer[]> {
+  const socket = createSocket('udp4')
+  const answers: Buffer[] = []
+  socket.on('message', (message) => answers.push(message))
+  try {
+    for (const datagram of datagrams) socket.send(datagram, port, '127.0.0.1')
+    await until(() => answers.length === datagrams.length, `${datagrams.length} answers`)
+    return answers
+  } finally {
+    socket.close()
+  }
 }
 
 /** Writes, waiting as the socket asks. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { ClientLink, ServerLink, type SyncHost } from '#src/link/index.js'
-import type { Stream } from '#src/session/index.js'
+import type { Session, Stream } from '#src/session/index.js'
 import { withDefaults } from '#src/wire/index.js'
 import { Endpoint } from '../session/endpoint.js'
 import { type Conversation, type ConversationStep, load } from '../wire/vectors.js'
@@ -37,6 +37,7 @@ const PARAMETERS = withDefaults({
   max_streams: 100,
   resume_for: 300_000,
   max_carriers: 8,
+  max_datagram: 1200,
   features: 3,
 })
 
@@ -73,8 +74,18 @@ function serverPlayer(name: string): Player {
     parameters: PARAMETERS,
     route: 'node-7',
     same: () => true,
-    events: { opened: (_, stream) => answer(stream) },
+    events: { opened: ({ session }, stream) => (stream.frame === 'LISTEN' ? bind(session, stream) : answer(stream)) },
   })
+  /** Listens for datagrams: a sender comes at once, says ping once it is known, and has had enough with the answer. */
+  const bind = (session: Session, listener: Stream) => {
+    listener.accept('127.0.0.1:5353')
+    listener.start(new Endpoint())
+    const sender = new Endpoint()
+    sender.opened = () => void sender.stream.sendDatagram(Buffer.from('ping'))
+    sender.datagram = () => sender.stream.end()
+    const target = { kind: 'ACCEPTED', listener: listener.id, origin: '192.0.2.7:51234' } as const
+    sender.stream = session.open(target, sender, 0)
+  }
   const answer = (stream: Stream) => {
     if (name === 'a refused target') return stream.refuse(4, 'ECONNREFUSED db:5432')
     stream.accept('10.0.0.5:5432')
@@ -116,6 +127,7 @@ describe('conversations: the client says what the vectors say', () => {
   const wanted = new Set([
     'a request and its answer',
     'a refused target',
+    'a listener for datagrams',
     'a drop, a join, and what was lost is sent again',
   ])
   for (const { name, messages } of load<Conversation[]>('conversations.json').filter(({ name }) => wanted.has(name))) {
@@ -132,7 +144,18 @@ describe('conversations: the client says what the vectors say', () => {
       })
       const connected = link.connect()
       const endpoint = new Endpoint()
-      link.withSession(() => {
+      link.onOpened = (stream) => {
+        const flow = new Endpoint()
+        flow.stream = stream
+        flow.datagram = () => void stream.sendDatagram(Buffer.from('pong'))
+        stream.accept('10.0.0.9:53')
+        stream.start(flow)
+      }
+      link.withSession((session) => {
+        if (name === 'a listener for datagrams') {
+          endpoint.stream = session.listen({ kind: 'UDP', host: '127.0.0.1', port: 5353 }, endpoint, 0)
+          return
+        }
         endpoint.stream = link.open({ kind: 'TCP', host: 'db', port: 5432 }, endpoint)
         endpoint.stream.write(Buffer.from('ping'))
       })

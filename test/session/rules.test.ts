@@ -223,6 +223,31 @@ describe('datagrams', () => {
     client.stream.end()
     pair.run(() => accepted[0]!.ends.includes('closed') && client.ends.includes('closed'))
   })
+
+  it('come from each sender at a listener on a stream of its own', () => {
+    const { pair, accepted } = acceptingPair()
+    pair.join()
+    const listener = new Endpoint()
+    listener.stream = pair.client.listen({ kind: 'UDP', host: '', port: 53 }, listener, 0)
+    pair.run(() => listener.address !== undefined)
+    const senders = ['a', 'b'].map((origin) => {
+      const sender = new Endpoint()
+      const target = { kind: 'ACCEPTED', listener: listener.stream.id, origin } as const
+      sender.stream = pair.server.open(target, sender, pair.now)
+      sender.stream.sendDatagram(Buffer.from(`from ${origin}`))
+      return sender
+    })
+    pair.run(() => accepted.length === 3 && accepted.slice(1).every(({ datagrams }) => datagrams.length === 1))
+    for (const flow of accepted.slice(1)) flow.stream.sendDatagram(Buffer.from(`to ${Buffer.from(flow.datagrams[0]!)}`))
+    pair.run(() => senders.every(({ datagrams }) => datagrams.length === 1))
+    assert.deepEqual(
+      senders.map(({ datagrams }) => Buffer.from(datagrams[0]!).toString()),
+      ['to from a', 'to from b'],
+    )
+    for (const { stream } of senders) stream.end()
+    pair.run(() => [...senders, ...accepted.slice(1)].every(({ ends }) => ends.includes('closed')))
+    assert.deepEqual(listener.ends, [])
+  })
 })
 
 describe('the parts', () => {

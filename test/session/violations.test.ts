@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Session } from '#src/session/index.js'
-import { closeReasonName, encodeFrame, type Frame, withDefaults, writeDataHeader } from '#src/wire/index.js'
+import {
+  closeReasonName,
+  encodeFrame,
+  type Frame,
+  type Target,
+  withDefaults,
+  writeDataHeader,
+} from '#src/wire/index.js'
 import { Endpoint } from './endpoint.js'
 import { messageBytes, PARAMETERS } from './pair.js'
 
@@ -50,6 +57,16 @@ class Victim {
     return this
   }
 
+  listen(target: Target): this {
+    this.session.listen(target, new Endpoint(), this.now)
+    return this
+  }
+
+  /** A connection, or sender, that came at a listener. */
+  accepted(stream: number, listener: number, data?: Uint8Array): this {
+    return this.frame({ type: 'OPEN', stream, target: { kind: 'ACCEPTED', listener, origin: '' } }, data)
+  }
+
   /** Everything that it has to say now. */
   transmit(): Uint8Array[] {
     const messages: Uint8Array[] = []
@@ -64,7 +81,13 @@ const TCP = { kind: 'TCP', host: 'h', port: 1 } as const
 const open = (stream: number): Frame => ({ type: 'OPEN', stream, target: TCP })
 
 /** What a peer does that is not allowed, to which end, and what it is told. */
-const CASES: readonly [what: string, to: Role, act: (victim: Victim) => void, expected: RegExp][] = [
+const CASES: readonly [
+  what: string,
+  to: Role,
+  act: (victim: Victim) => void,
+  expected: RegExp,
+  said?: Partial<typeof PARAMETERS>,
+][] = [
   [
     'DATA for a stream that never was',
     'server',
@@ -242,6 +265,29 @@ const CASES: readonly [what: string, to: Role, act: (victim: Victim) => void, ex
     /^STREAM_STATE: DATAGRAM: stream 0 carries none/,
   ],
   [
+    'DATA from a sender of datagrams that came at a listener',
+    'client',
+    (v) => v.listen({ kind: 'UDP', host: 'h', port: 1 }).accepted(1, 0, Buffer.from('x')),
+    /^STREAM_STATE: OPEN: stream 1 carries no bytes/,
+  ],
+  [
+    'DATAGRAM on a connection that came at a listener',
+    'client',
+    (v) =>
+      v
+        .listen(TCP)
+        .accepted(1, 0)
+        .frame({ type: 'DATAGRAM', stream: 1, payload: Buffer.from('x') }),
+    /^STREAM_STATE: DATAGRAM: stream 1 carries none/,
+  ],
+  [
+    'LISTEN of kind UNIX that was not agreed on',
+    'server',
+    (v) => v.frame({ type: 'LISTEN', stream: 0, target: { kind: 'UNIX', path: '/s' } }),
+    /^UNKNOWN_FRAME: LISTEN: kind UNIX was not agreed on/,
+    { features: 2 },
+  ],
+  [
     'ACK of more than was sent',
     'server',
     (v) => v.frame({ type: 'ACK', carrier: 0, count: 1, delay: 0 }),
@@ -325,9 +371,9 @@ const CASES: readonly [what: string, to: Role, act: (victim: Victim) => void, ex
 ]
 
 describe('a peer that breaks a rule is told which, and the session ends', () => {
-  for (const [what, to, act, expected] of CASES) {
+  for (const [what, to, act, expected, said] of CASES) {
     it(`${what}, to a ${to}`, () => {
-      const victim = new Victim(to)
+      const victim = new Victim(to, said)
       const bystander = new Victim(to)
       act(victim)
       assert.equal(victim.said.length, 1, `said ${JSON.stringify(victim.said)}`)
@@ -366,6 +412,16 @@ describe('what is allowed although it is odd', () => {
     victim.session.begin(0, 100_000, 0)
     victim.session.push(0, head.subarray(0, size), undefined, 0)
     assert.match(victim.said[0]!, /^CREDIT_EXCEEDED/)
+  })
+
+  it('what comes for a listener that is gone is ignored, whatever it carries', () => {
+    for (const frame of [
+      { type: 'DATAGRAM', stream: 1, payload: Buffer.from('x') },
+      { type: 'FIN', stream: 1, offset: 1 },
+    ] as const) {
+      const victim = new Victim('client').accepted(1, 8, Buffer.from('x')).frame(frame)
+      assert.deepEqual(victim.said, [])
+    }
   })
 
   it('kinds that were not agreed on are refused', () => {

@@ -49,7 +49,7 @@ export function connectCommand(finish: Finish): Command {
     .addOption(
       list(
         '-R, --reverse <spec>',
-        'listen on the server: [BIND:]PORT:HOST:PORT, or socks (repeatable)',
+        'listen on the server: [BIND:]PORT:HOST:PORT[/udp], /PATH:…, or socks (repeatable)',
         'SLUICE_REVERSE',
       ),
     )

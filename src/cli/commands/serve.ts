@@ -8,6 +8,7 @@ import {
   parseHost,
   parseHostPort,
   parsePort,
+  parseReverseRule,
   parseRule,
   parseTokenFile,
   type TokenEntry,
@@ -84,7 +85,7 @@ const OPTIONS: readonly (() => Option)[] = [
   () =>
     list(
       '--allow-reverse <rule>',
-      'what clients may listen on with -R: 127.0.0.1:PORTS, *:PORTS or /PATH (repeatable); without any: nothing',
+      'what clients may listen on with -R: 127.0.0.1:PORTS[/udp], *:PORTS or /PATH, shared:… (repeatable); without any: nothing',
       'SLUICE_ALLOW_REVERSE',
     ),
   () =>
@@ -187,7 +188,7 @@ function serverOptions(
     auth,
     tls,
     allow: (flags.allow ?? []).map(parseRule),
-    allowReverse: (flags.allowReverse ?? []).map(parseRule),
+    allowReverse: (flags.allowReverse ?? []).map(parseReverseRule),
     targets: new Map((flags.target ?? []).map(parseNamed)),
     ...(flags.proxyProtocolFrom === undefined ? {} : { proxiesFrom: flags.proxyProtocolFrom }),
     tellClient: new Map((flags.sendProxyProtocol ?? []).map(parseTell)),
@@ -293,8 +294,11 @@ function configuration({ config }: ServeFlags, server: Server, command: Command)
       options.some(({ long }) => long === '--config'),
     )
     const { value, changed } = rereadConfig(command, config, commands)
-    const rules = (name: string) => ((value(name) as string[] | undefined) ?? []).map(parseRule)
-    server.tunnel.replaceRules({ allow: rules('allow'), allowReverse: rules('allow-reverse') })
+    const texts = (name: string) => (value(name) as string[] | undefined) ?? []
+    server.tunnel.replaceRules({
+      allow: texts('allow').map(parseRule),
+      allowReverse: texts('allow-reverse').map(parseReverseRule),
+    })
     const ended = server.tunnel.recheck()
     const later = changed.filter((name) => name !== 'allow' && name !== 'allow-reverse')
     const restart = later.length === 0 ? '' : `; only a restart changes ${later.join(', ')}`

@@ -1,13 +1,12 @@
 import { formatHostPort, type HostPort, parseHost } from '../../config/index.ts'
 import { messageOf, SluiceError } from '../../errors/index.ts'
-import { errnoCode, HIGH_MARK, type SocketStream, type WebSocketStream } from '../../node/index.ts'
+import { errnoCode, HIGH_MARK, type SocketStream, UdpTarget, type WebSocketStream } from '../../node/index.ts'
 import { CloseCode, MessageAssembler, Opcode } from '../../websocket/index.ts'
 import { OpenError } from '../../wire/index.ts'
 import type { Dialler } from '../dialler.ts'
 import type { ConnectionOutcome } from '../live.ts'
 import type { Policy, Protocol } from '../policy/policy.ts'
 import { allows, type Use, verdictOf } from '../policy/rules.ts'
-import { UdpTarget } from '../udp-relay.ts'
 import { closePacket, continuePacket, dataHeader, parseWispPacket, WispClose, type WispPacket } from './packets.ts'
 
 /** Packets that a client may send on a stream before it hears CONTINUE again. */
