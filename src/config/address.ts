@@ -18,6 +18,17 @@ export function isName(text: string): boolean {
   return text.length <= 253 && NAME.test(text)
 }
 
+/** An international name in its ASCII form (`xn--…`, UTS 46); what is ASCII already, and what is no name, as it is. */
+export function asciiName(text: string): string {
+  // What a URL would take for something else than the host is left alone.
+  if (!/[^\x20-\x7e]/.test(text) || /[\s/\\:?#@[\]%]/.test(text)) return text
+  try {
+    return new URL(`http://${text}`).hostname
+  } catch {
+    return text
+  }
+}
+
 /** The four bytes of a dotted IPv4 address, or undefined. Octal, hexadecimal and short forms are names here, not addresses. */
 export function parseIPv4(text: string): Uint8Array | undefined {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text)
@@ -82,7 +93,8 @@ export function parsePort(text: string, what: string, least: 0 | 1 = 1): number 
 }
 
 /**
- * A host: a name, an IPv4 address, or an IPv6 address with or without brackets; returned without them.
+ * A host: a name, an IPv4 address, or an IPv6 address with or without brackets; returned without them, an international
+ * name in its ASCII form.
  *
  * @throws SluiceError `ERR_SLUICE_USAGE`
  */
@@ -93,9 +105,9 @@ export function parseHost(text: string, what: string): string {
     throw usage(`${what}: ${JSON.stringify(text)} is not an IPv6 address`)
   }
   if (parseIPv6(text) !== undefined) return text.toLowerCase()
-  if (isName(text)) return text
-  const remedy = /[^\x20-\x7e]/.test(text) ? 'Write an international name in its ASCII form (xn--…).' : undefined
-  throw usage(`${what}: ${JSON.stringify(text)} is neither a host name nor an address`, remedy)
+  const name = asciiName(text)
+  if (isName(name)) return name
+  throw usage(`${what}: ${JSON.stringify(text)} is neither a host name nor an address`)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { isName, parseIPv4, parseIPv6, parsePort, usage } from './address.ts'
+import { asciiName, isName, parseIPv4, parseIPv6, parsePort, usage } from './address.ts'
 import { isTargetName } from './forward.ts'
 
 /** What a rule says about the host. */
@@ -69,7 +69,8 @@ export function parseReverseRule(text: string): ReverseRule {
   return { ...parseRule(shared ? text.slice('shared:'.length) : text), text, shared }
 }
 
-function parsePattern(text: string, what: string): HostPattern {
+function parsePattern(written: string, what: string): HostPattern {
+  const text = written.startsWith('*.') ? `*.${asciiName(written.slice(2))}` : asciiName(written)
   if (text === '*') return { kind: 'any' }
   if (text.startsWith('*.') && isName(text.slice(2))) return { kind: 'wildcard', suffix: canonicalName(text.slice(1)) }
   const bracketed = /^\[(.*)\]$/.exec(text)?.[1]

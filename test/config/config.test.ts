@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import {
   formatServerUrl,
   parseDuration,
+  parseHost,
   parseIPv4,
   parseIPv6,
   parseRule,
@@ -53,6 +54,7 @@ describe('server URLs', () => {
     ['https://tunnel.example:8443/a/b/', 'wss://tunnel.example:8443/a/b', '/a/b/tcp/db/5432'],
     ['http://h:80', 'ws://h', '/tcp/db/5432'],
     ['WS://[::1]:8080', 'ws://[::1]:8080', '/tcp/db/5432'],
+    ['wss://bücher.example/x', 'wss://xn--bcher-kva.example/x', '/x/tcp/db/5432'],
     ['localhost:8443', 'wss://localhost:8443', '/tcp/db/5432'],
   ] as const) {
     it(`${text} → ${canonical}`, () => {
@@ -83,6 +85,13 @@ describe('durations', () => {
 })
 
 describe('rules', () => {
+  it('compares international names in their ASCII form', () => {
+    assert.deepEqual(parseRule('BÜCHER.example:80').host, { kind: 'name', name: 'xn--bcher-kva.example' })
+    assert.deepEqual(parseRule('*.bücher.example:80').host, { kind: 'wildcard', suffix: '.xn--bcher-kva.example' })
+    // Digits that are none of ASCII's are an address all the same, and compared as one.
+    assert.equal(parseRule('１０.0.0.1:80').host.kind, 'cidr')
+    assert.equal(parseHost('１２７.０.０.１', 'x'), '127.0.0.1')
+  })
   for (const text of [
     'db',
     'db:',
