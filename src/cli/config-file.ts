@@ -9,6 +9,12 @@ import { readText } from './secrets.ts'
 /** What a configuration file may hold for a command: its options by their long names, and `url` for connect. */
 export type Section = Readonly<Record<string, unknown>>
 
+/** Sections by the names of commands: one of each, or a list of them for a command that can do several things at once. */
+export type Sections = ReadonlyMap<string, readonly Section[]>
+
+/** Commands that a file may give a list of sections. */
+const SEVERAL = new Set(['connect'])
+
 /** One thing that is wrong in a file. */
 export interface Problem {
   /** Where: `connect.local[1]`. */
@@ -33,11 +39,11 @@ export function fileOptions(command: Command): Map<string, Option> {
 const isSwitch = (option: Option) => !option.required && !option.optional
 
 /**
- * Reads a configuration file, YAML or JSON: sections by the names of commands.
+ * Reads a configuration file, YAML or JSON.
  *
  * @throws SluiceError `ERR_SLUICE_CONFIG` that names every problem at once
  */
-export function readConfigFile(file: string, commands: readonly Command[]): Map<string, Section> {
+export function readConfigFile(file: string, commands: readonly Command[]): Sections {
   const lines = new LineCounter()
   const document = parseDocument(readText(file, '--config'), { lineCounter: lines, prettyErrors: false })
   const problems: Problem[] = document.errors.map(({ message, pos }) => ({
@@ -45,7 +51,7 @@ export function readConfigFile(file: string, commands: readonly Command[]): Map<
     problem: message.split('\n')[0]!,
     remedy: 'See the YAML around it; indentation is by spaces.',
   }))
-  const sections = new Map<string, Section>()
+  const sections = new Map<string, readonly Section[]>()
   if (problems.length === 0) readSections(document.toJS({ maxAliasCount: 100 }), commands, sections, problems)
   if (problems.length === 0) return sections
   const remedy = problems.map(({ path, problem, remedy: what }) => `${path}: ${problem}. ${what}`).join('\n')
@@ -56,7 +62,7 @@ export function readConfigFile(file: string, commands: readonly Command[]): Map<
 function readSections(
   root: unknown,
   commands: readonly Command[],
-  into: Map<string, Section>,
+  into: Map<string, readonly Section[]>,
   problems: Problem[],
 ): void {
   const names = commands.map((command) => command.name())
@@ -68,13 +74,20 @@ function readSections(
     const command = commands.find((candidate) => candidate.name() === name)
     if (command === undefined) {
       problems.push({ path: name, problem: 'there is no such section', remedy: nearest(name, names) })
-    } else if (!isMapping(section)) {
-      problems.push({ path: name, problem: 'it is no mapping', remedy: 'Write options below it, each on a line.' })
-    } else into.set(name, readSection(name, section, command, problems))
+    } else if (Array.isArray(section) && section.length > 0 && SEVERAL.has(name)) {
+      into.set(
+        name,
+        section.map((one, index) => readSection(`${name}[${index}]`, one, command, problems)),
+      )
+    } else into.set(name, [readSection(name, section, command, problems)])
   }
 }
 
-function readSection(name: string, section: Section, command: Command, problems: Problem[]): Section {
+function readSection(name: string, section: unknown, command: Command, problems: Problem[]): Section {
+  if (!isMapping(section)) {
+    problems.push({ path: name, problem: 'it is no mapping', remedy: 'Write options below it, each on a line.' })
+    return {}
+  }
   const known = fileOptions(command)
   const hasUrl = command.registeredArguments.some((argument) => argument.name() === 'url')
   const out: Record<string, unknown> = {}
@@ -195,6 +208,11 @@ function distance(a: string, b: string): number {
   return row[b.length]!
 }
 
+/** The commands beside this one that a file can have a section for. */
+export function configurable(command: Command): Command[] {
+  return (command.parent?.commands ?? []).filter(({ options }) => options.some(({ long }) => long === '--config'))
+}
+
 /** Gives a command what its section says, where neither a flag nor the environment said it already. */
 export function applySection(command: Command, section: Section): void {
   for (const [name, option] of fileOptions(command)) {
@@ -208,37 +226,28 @@ export function applySection(command: Command, section: Section): void {
   }
 }
 
-/** What a file says now for a command that runs with an earlier state of it. */
-export interface Reread {
-  /** The value of an option as it would be if the command were started now. */
-  value(name: string): unknown
-  /** Options that have another value in the file than the command runs with. */
-  readonly changed: readonly string[]
+/** The options of a command as a section of its file has them, by their attributes: flags and the environment go before it. */
+export function optionsWith(command: Command, section: Section): Record<string, unknown> {
+  const values: Record<string, unknown> = { ...command.opts() }
+  for (const [name, option] of fileOptions(command)) {
+    const key = option.attributeName()
+    const source = command.getOptionValueSource(key)
+    // What the file said when the command started, and says no more, has its default again.
+    if (source === 'config') values[key] = section[name] ?? option.defaultValue
+    else if (source === undefined || source === 'default') values[key] = section[name] ?? values[key]
+  }
+  return values
 }
 
-/**
- * Reads the file of a command again.
- *
- * @throws SluiceError as `readConfigFile`
- */
-export function rereadConfig(command: Command, file: string, commands: readonly Command[]): Reread {
-  const section = readConfigFile(file, commands).get(command.name()) ?? {}
-  const options = fileOptions(command)
-  const fromFile = (option: Option) => {
-    const source = command.getOptionValueSource(option.attributeName())
-    return source === undefined || source === 'default' || source === 'config'
-  }
-  const value = (name: string): unknown => {
-    const option = options.get(name)!
-    const running = command.getOptionValue(option.attributeName())
-    if (!fromFile(option)) return running
-    // What the file said before and says no more has its default again.
-    const said = command.getOptionValueSource(option.attributeName()) === 'config'
-    return section[name] ?? (said ? option.defaultValue : running)
-  }
-  const differs = ([name, option]: [string, Option]) =>
-    JSON.stringify(value(name)) !== JSON.stringify(command.getOptionValue(option.attributeName()))
-  return { value, changed: [...options].filter(differs).map(([name]) => name) }
+/** The long names of options that have other values in one than in the other. */
+export function changedOptions(
+  command: Command,
+  before: Readonly<Record<string, unknown>>,
+  after: Readonly<Record<string, unknown>>,
+): string[] {
+  const differs = (option: Option) =>
+    JSON.stringify(before[option.attributeName()]) !== JSON.stringify(after[option.attributeName()])
+  return [...fileOptions(command)].filter(([, option]) => differs(option)).map(([name]) => name)
 }
 
 /** A JSON Schema (2020-12) of the file, for editors, made from the options. */
@@ -255,7 +264,9 @@ export function fileSchema(commands: readonly Command[]): object {
       ? [['url', { type: 'string', description: 'the server' }] as const]
       : []
     const properties = Object.fromEntries([...url, ...options])
-    return [command.name(), { type: 'object', additionalProperties: false, properties }] as const
+    const section = { type: 'object', additionalProperties: false, properties }
+    const several = { anyOf: [section, { type: 'array', minItems: 1, items: section }] }
+    return [command.name(), SEVERAL.has(command.name()) ? several : section] as const
   })
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',

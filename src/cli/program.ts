@@ -36,10 +36,8 @@ export function buildProgram(finish: Finish): Command {
   program.addCommand(policyCommand(finish, configurable).copyInheritedSettings(program))
   program.hook('preAction', (_, command) => {
     const { config } = command.opts<{ config?: string }>()
-    const section = config === undefined ? undefined : readConfigFile(config, configurable()).get(command.name())
-    if (section === undefined) return
-    applySection(command, section)
-    if (section.url !== undefined) command.setOptionValueWithSource('url', section.url, 'config')
+    const sections = config === undefined ? [] : (readConfigFile(config, configurable()).get(command.name()) ?? [])
+    if (sections.length === 1) applySection(command, sections[0]!)
   })
   return program
 }

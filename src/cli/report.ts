@@ -3,22 +3,21 @@ import { messageOf, SluiceError } from '../errors/index.ts'
 /** How much is said. */
 export type Level = 'quiet' | 'normal' | 'verbose'
 
-/** Lines for people, or a JSON object in each line: `time`, `level`, `message`, and of errors `code` and `remedy`. */
+/** Lines for people, or a JSON object in each line: `time`, `level`, `message`, `about` where there are several servers, and of errors `code` and `remedy`. */
 export type LogFormat = 'text' | 'json'
 
 /** What a command says, on standard error. Standard output is for data. */
 export class Report {
   readonly #level: Level
   readonly #format: LogFormat
+  readonly #about: string | undefined
   readonly #write: (text: string) => void
 
-  constructor(
-    level: Level,
-    format: LogFormat = 'text',
-    write: (text: string) => void = (text) => void process.stderr.write(text),
-  ) {
+  /** @param about what everything that is said is about, where it could be about several things */
+  constructor(level: Level, format: LogFormat = 'text', about?: string, write: (text: string) => void = toStderr) {
     this.#level = level
     this.#format = format
+    this.#about = about
     this.#write = write
   }
 
@@ -41,9 +40,23 @@ export class Report {
   }
 
   #line(level: string, message: string, facts: { code?: string; remedy?: string | undefined } = {}): void {
-    if (this.#format === 'text') return this.#write(`sluice: ${escapeControl(message)}\n`)
-    this.#write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...facts })}\n`)
+    const about = this.#about
+    if (this.#format === 'text') {
+      return this.#write(`sluice: ${escapeControl(about === undefined ? message : `${about}: ${message}`)}\n`)
+    }
+    const entry = {
+      time: new Date().toISOString(),
+      level,
+      ...(about === undefined ? {} : { about }),
+      message,
+      ...facts,
+    }
+    this.#write(`${JSON.stringify(entry)}\n`)
   }
+}
+
+function toStderr(text: string): void {
+  process.stderr.write(text)
 }
 
 /** Makes control characters visible, so that what a peer sent cannot drive the terminal. */

@@ -1,4 +1,4 @@
-import { formatHostPort, formatServerUrl, type HostPort, type ServerUrl } from '../config/index.ts'
+import { formatHostPort, type HostPort } from '../config/index.ts'
 import type { IdleCutsState } from '../link/index.ts'
 import type { SessionTunnel } from '../node/index.ts'
 import type { SessionStatus, Tunnel } from '../server/index.ts'
@@ -45,15 +45,15 @@ export function serverState(bound: HostPort, tunnel: Tunnel): ProcessState {
 }
 
 export function clientState(
-  url: ServerUrl,
-  tunnel: SessionTunnel,
+  url: string,
+  tunnel: SessionTunnel | undefined,
   forwards: readonly ForwardState[],
   paths: Readonly<Record<string, IdleCutsState>>,
 ): ProcessState {
-  const sessions = tunnel.links.flatMap(({ session, resumes }) =>
+  const sessions = (tunnel?.links ?? []).flatMap(({ session, resumes }) =>
     session === undefined ? [] : [{ ...session.figures, waiting: session.waiting, resumes }],
   )
-  return { ...common('connect', formatServerUrl(url)), sessions, forwards, paths }
+  return { ...common('connect', url), sessions, forwards, paths }
 }
 
 /** A process's state in lines for people. */

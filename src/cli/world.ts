@@ -8,9 +8,14 @@ export interface ReportFlags {
   logFormat?: string
 }
 
-/** The report that `-q`, `-v` and `--log-format` ask for. */
-export function reportFor({ quiet, verbose, logFormat }: ReportFlags): Report {
-  return new Report(quiet ? 'quiet' : verbose ? 'verbose' : 'normal', logFormat === 'json' ? 'json' : 'text')
+/** The report that `-q`, `-v` and `--log-format` ask for; see {@link Report} for the rest. */
+export function reportFor(
+  { quiet, verbose, logFormat }: ReportFlags,
+  about?: string,
+  write?: (text: string) => void,
+): Report {
+  const level = quiet ? 'quiet' : verbose ? 'verbose' : 'normal'
+  return new Report(level, logFormat === 'json' ? 'json' : 'text', about, write)
 }
 
 /** The signals that end a command. */

@@ -162,9 +162,14 @@ export class PlainForward {
     return this.#live.size
   }
 
+  /** Frees the port; connections go on. */
+  retire(): void {
+    this.#listener.close()
+  }
+
   /** Frees the port and ends every connection. */
   close(): void {
-    this.#listener.close()
+    this.retire()
     this.#aborted.abort(new SluiceError('ERR_SLUICE_CLOSED', 'sluice is shutting down'))
     for (const [local, bridge] of this.#live) {
       if (bridge === undefined) local.reset()

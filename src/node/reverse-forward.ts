@@ -93,12 +93,17 @@ export class ReverseForward {
     else void this.#connect(link, stream, target)
   }
 
-  close(): void {
+  /** Has the server listen no more; connections go on. */
+  retire(): void {
     this.#closed = true
     const listener = this.#listener
     this.#listener = undefined
     listener?.link.touch()
     listener?.stream.end()
+  }
+
+  close(): void {
+    this.retire()
     for (const one of this.#live) one.abort()
   }
 

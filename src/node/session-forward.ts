@@ -73,9 +73,14 @@ export class SessionForward {
     return this.#live.size
   }
 
+  /** Frees the port; connections go on. */
+  retire(): void {
+    this.#listener.close()
+  }
+
   /** Frees the port and ends every connection. */
   close(): void {
-    this.#listener.close()
+    this.retire()
     for (const one of this.#live) one.abort()
   }
 

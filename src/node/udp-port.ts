@@ -51,6 +51,11 @@ export class UdpPort {
     return this.#flows.size
   }
 
+  /** As {@link close}: without the port its senders cannot be answered. */
+  retire(): void {
+    this.close()
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true

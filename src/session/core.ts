@@ -67,6 +67,8 @@ export class Core implements StreamOwner {
   #waiters = false
   /** Bytes of stream data, both ways, and when `busy` is called. */
   moved = 0
+  /** Those of them that came. */
+  received = 0
   #watched = Number.POSITIVE_INFINITY
   /** Since when there has been something to send all the time, and no room for it on any carrier. */
   blockedSince: number | undefined
@@ -97,6 +99,7 @@ export class Core implements StreamOwner {
   /** So much stream data has come. */
   arrived(bytes: number): void {
     this.flood.worked(bytes)
+    this.received += bytes
     this.#moved(bytes)
   }
 

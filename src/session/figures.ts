@@ -25,7 +25,9 @@ export interface SessionFigures {
   readonly mostHeld: number
   /** Bytes sent again after a carrier died or stalled. */
   readonly resent: number
-  /** Bytes of stream data that came, and that were sent and acknowledged, together. */
+  /** Bytes of stream data that came, that were sent and acknowledged, and both together. */
+  readonly received: number
+  readonly sent: number
   readonly moved: number
   /** For how many milliseconds streams have had something to send that no carrier had room for. */
   readonly heldUpFor: number
@@ -58,6 +60,8 @@ export function figuresOf(core: Core): SessionFigures {
     held: core.heldBytes,
     mostHeld: core.mostHeld,
     resent: core.resent,
+    received: core.received,
+    sent: core.moved - core.received,
     moved: core.moved,
     heldUpFor: core.blockedSince === undefined ? 0 : core.now - core.blockedSince,
     unread: unreadCredit === 0 ? 0 : unread / unreadCredit,

@@ -5,6 +5,7 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { need } from '../helpers/need.js'
 import { closedPort, connectTo, echo, listen, receive, receiveAll, until } from '../helpers/net.js'
 import { connect, run, said, serve, sluice } from '../helpers/process.js'
@@ -124,8 +125,11 @@ serv:
     assert.match(right.stdout(), /- 127\.0\.0\.1:7:web:80\n {4}- 127\.0\.0\.1:8:web:81/)
     const schema = sluice(['config', 'schema'])
     await schema.exited
-    const { properties } = JSON.parse(schema.stdout())
-    assert.ok('carriers' in properties.connect.properties && 'allow-reverse' in properties.serve.properties)
+    const fits = new Ajv2020({ strict: false }).compile(JSON.parse(schema.stdout()))
+    const one = { url: 'wss://h', local: ['7:web:80'], carriers: 2 }
+    assert.ok(fits({ connect: one, serve: { 'allow-reverse': '*:*' } }), JSON.stringify(fits.errors))
+    assert.ok(fits({ connect: [one, { url: 'wss://other', dynamic: 1080 }] }), JSON.stringify(fits.errors))
+    assert.ok(!fits({ connect: { carier: 1 } }) && !fits({ connect: [] }) && !fits({ serve: [{}] }))
   })
 
   it('--config: what the file says holds where no flag and no environment says otherwise', async () => {

@@ -10,7 +10,8 @@ export function configCommand(finish: Finish, configurable: () => readonly Comma
     .argument('<file>', 'YAML or JSON')
     .action((file: string) => {
       const sections = readConfigFile(file, configurable())
-      process.stdout.write(stringify(Object.fromEntries(sections)))
+      const plain = [...sections].map(([name, all]) => [name, all.length === 1 ? all[0] : all] as const)
+      process.stdout.write(stringify(Object.fromEntries(plain)))
       finish(ExitCode.ok)
     })
   const schema = new Command('schema')

@@ -57,7 +57,7 @@ function rulesFor(
   flags: ExplainFlags,
   commands: readonly Command[],
 ): { readonly whose: string; readonly rules: readonly Rule[] } {
-  const section = flags.config === undefined ? {} : (readConfigFile(flags.config, commands).get('serve') ?? {})
+  const section = flags.config === undefined ? {} : (readConfigFile(flags.config, commands).get('serve')?.[0] ?? {})
   const file = flags.tokenFile ?? (section['token-file'] as string | undefined)
   const said = flags.allow ?? (section.allow as string[] | undefined) ?? []
   // As in a server: whoever names targets and gives no rule means these.

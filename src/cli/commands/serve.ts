@@ -26,7 +26,7 @@ import {
   type TunnelEvent,
 } from '../../server/index.ts'
 import { AuditLog } from '../audit.ts'
-import { rereadConfig } from '../config-file.ts'
+import { changedOptions, configurable, optionsWith, readConfigFile } from '../config-file.ts'
 import type { Finish } from '../exit-codes.ts'
 import { CONFIG, LOG_FORMAT, list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
 import { Reload, type Reloadable } from '../reload.ts'
@@ -290,17 +290,16 @@ function reloadables(flags: ServeFlags, server: Server, auth: Auth): Reloadable[
 function configuration({ config }: ServeFlags, server: Server, command: Command): Reloadable[] {
   if (config === undefined) return []
   const apply = () => {
-    const commands = (command.parent?.commands ?? []).filter(({ options }) =>
-      options.some(({ long }) => long === '--config'),
-    )
-    const { value, changed } = rereadConfig(command, config, commands)
-    const texts = (name: string) => (value(name) as string[] | undefined) ?? []
+    const section = readConfigFile(config, configurable(command)).get(command.name())?.[0] ?? {}
+    const now = optionsWith(command, section) as unknown as ServeFlags
     server.tunnel.replaceRules({
-      allow: texts('allow').map(parseRule),
-      allowReverse: texts('allow-reverse').map(parseReverseRule),
+      allow: (now.allow ?? []).map(parseRule),
+      allowReverse: (now.allowReverse ?? []).map(parseReverseRule),
     })
     const ended = server.tunnel.recheck()
-    const later = changed.filter((name) => name !== 'allow' && name !== 'allow-reverse')
+    const later = changedOptions(command, command.opts(), { ...now }).filter(
+      (name) => name !== 'allow' && name !== 'allow-reverse',
+    )
     const restart = later.length === 0 ? '' : `; only a restart changes ${later.join(', ')}`
     return `: its rules hold${ended === 0 ? '' : `, ${ended} ended that are not allowed any more`}${restart}`
   }
