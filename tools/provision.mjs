@@ -29,6 +29,13 @@ const DEBIAN = {
   maven: 'mvn',
   'default-jdk-headless': 'javac',
   'python3-venv': 'python3',
+  git: 'git',
+  'bind9-dnsutils': 'dig',
+  'dnsmasq-base': 'dnsmasq',
+  ldnsutils: 'drill',
+  'dante-client': 'socksify',
+  'tigervnc-standalone-server': 'Xtigervnc',
+  novnc: '/usr/share/novnc/core/rfb.js',
 }
 const PYTHON = ['kosoku==0.1.0', 'autobahn[twisted]==26.10.2', 'websockify==0.13.0']
 const NODES = ['22.23.3', '24.21.0', '26.10.0']

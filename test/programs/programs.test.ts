@@ -14,6 +14,7 @@ import { closedPort, until } from '../helpers/net.js'
 import { CLI, connect, run, serve, start, untilOpen } from '../helpers/process.js'
 import { Relay } from '../helpers/relay.js'
 import { TOKEN } from '../helpers/rig.js'
+import { sshOptions, sshServer } from '../helpers/sshd.js'
 
 const LONG = process.env.SLUICE_LONG === '1'
 const ENV = { SLUICE_TOKEN: TOKEN }
@@ -171,27 +172,8 @@ describe('real programs', { concurrency: false }, () => {
   }
 
   async function startSshd(): Promise<string> {
-    const keys = join(folder, 'ssh')
-    mkdirSync(keys, { mode: 0o700 })
-    mkdirSync('/run/sshd', { recursive: true })
-    for (const name of ['host', 'user'])
-      await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', join(keys, name)])
-    writeFileSync(join(keys, 'authorized'), readFileSync(join(keys, 'user.pub')), { mode: 0o600 })
-    const config = [
-      `Port ${ports.ssh}`,
-      'ListenAddress 127.0.0.1',
-      `HostKey ${keys}/host`,
-      `AuthorizedKeysFile ${keys}/authorized`,
-      `PidFile ${keys}/pid`,
-      'StrictModes no',
-      'UsePAM no',
-      'PermitRootLogin yes',
-      'Subsystem sftp internal-sftp',
-    ]
-    writeFileSync(join(keys, 'config'), `${config.join('\n')}\n`)
-    const running = start(which('sshd')!, ['-D', '-e', '-f', join(keys, 'config')])
-    stops.push(() => running.stop())
-    await untilOpen(ports.ssh, running)
+    const { keys, stop } = await sshServer(join(folder, 'ssh'), ports.ssh)
+    stops.push(stop)
     return keys
   }
   let sshd: Promise<string> | undefined
@@ -240,18 +222,7 @@ describe('real programs', { concurrency: false }, () => {
       const bytes = randomBytes(100 * 1024 * 1024)
       writeFileSync(source, bytes)
       const command = [process.execPath, CLI, 'stdio', path.url, `127.0.0.1:${ports.ssh}`, ...path.flags].join(' ')
-      const options = [
-        '-o',
-        `ProxyCommand=${command}`,
-        '-o',
-        'StrictHostKeyChecking=no',
-        '-o',
-        'UserKnownHostsFile=/dev/null',
-        '-o',
-        'LogLevel=ERROR',
-        '-i',
-        join(keys, 'user'),
-      ]
+      const options = ['-o', `ProxyCommand=${command}`, ...sshOptions(keys)]
       await run('scp', [...options, source, `${userInfo().username}@far:${copy}`], { env: { ...process.env, ...ENV } })
       assert.equal(sha256(readFileSync(copy)), sha256(bytes))
       rmSync(copy)
@@ -284,13 +255,7 @@ describe('real programs', { concurrency: false }, () => {
     const relay = await Relay.start(server.port)
     const tunnel = await connect(`ws://127.0.0.1:${relay.port}`, `127.0.0.1:${ports.postgres}`, [], ENV)
     const stdio = [process.execPath, CLI, 'stdio', `ws://127.0.0.1:${relay.port}`, `127.0.0.1:${ports.ssh}`].join(' ')
-    const options = [
-      `ProxyCommand=${stdio}`,
-      'StrictHostKeyChecking=no',
-      'UserKnownHostsFile=/dev/null',
-      'LogLevel=ERROR',
-    ]
-    const ssh = [...options.flatMap((option) => ['-o', option]), '-i', join(keys, 'user')]
+    const ssh = ['-o', `ProxyCommand=${stdio}`, ...sshOptions(keys)]
     const far = `${userInfo().username}@far`
     const env = { env: { ...process.env, ...ENV } }
     const bytes = randomBytes((LONG ? 1024 : 128) * 1024 * 1024)
