@@ -1,20 +1,18 @@
 // Measures sluice over an emulated long line: two network namespaces joined by bench/wan/wanlink.c, 50 ms round trip. First byte of
 // a new connection, bulk with and without loss, and keystrokes beside bulk on a slow line; each beside the direct connection in
 // the same minutes. Needs root, ip, cc and iperf3. Writes artifacts/line.json. `--seconds N` for each bulk test, `--quick`,
-// `--scenes open,flow,loss,keys,http` for some of it.
-import { execFileSync, spawn } from 'node:child_process'
+// `--scenes open,flow,loss,keys,http,udp` for some of it.
+import { execFileSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { root } from '../tools/root.mjs'
+import { endAll, output, percentile, said, sleep, start } from './processes.mjs'
 
 const self = fileURLToPath(import.meta.url)
-const TOKEN = 'bench-token-0123456789abcdef'
-const percentile = (values, p) =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor((values.length * p) / 100))]
-const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
 /** Inside the client's namespace: how long until the first byte of the answer on a new connection, in ms. */
 async function firstBytes(host, port, count) {
@@ -49,10 +47,32 @@ async function keystrokes(host, port, count, pause = 10) {
   return times
 }
 
+/** A flow as games have it: a datagram 60 times a second; when each came back, in ms, null for those that did not. */
+async function game(host, port, count) {
+  const socket = createSocket('udp4')
+  const sent = []
+  const times = Array(count).fill(null)
+  socket.on('message', (message) => {
+    const number = message.readUInt32BE(0)
+    times[number] = performance.now() - sent[number]
+  })
+  const started = performance.now()
+  for (let i = 0; i < count; i++) {
+    const payload = Buffer.alloc(100)
+    payload.writeUInt32BE(i, 0)
+    sent.push(performance.now())
+    socket.send(payload, port, host)
+    await sleep(Math.max(0, started + ((i + 1) * 1000) / 60 - performance.now()))
+  }
+  await sleep(2_000)
+  socket.close()
+  return times
+}
+
 const probe = process.argv.indexOf('--probe')
 if (probe > 0) {
   const [what, host, port, count] = process.argv.slice(probe + 1)
-  const measure = what === 'first' ? firstBytes : keystrokes
+  const measure = { first: firstBytes, game }[what] ?? keystrokes
   console.log(JSON.stringify(await measure(host, Number(port), Number(count), what === 'pauses' ? 150 : 10)))
   process.exit(0)
 }
@@ -69,6 +89,12 @@ const WAYS = [
   ['sluice, TLS', true],
   ['sluice plain', false, '--plain'],
 ]
+/** Those that carry datagrams; each with one WebSocket beside, so that it is known what several do. */
+const DATAGRAMS = [
+  ['sluice', false],
+  ['sluice, 1 WebSocket', false, '--carriers', '1'],
+  ['sluice, TLS', true],
+].map((way) => [...way, '-L', '0:127.0.0.1:7008/udp'])
 /** The kinds of carriers, each over TLS and alone. */
 const TRANSPORTS = ['websocket', 'http2', 'stream', 'poll', 'turns'].map((name) => [
   `${name}, TLS`,
@@ -77,45 +103,8 @@ const TRANSPORTS = ['websocket', 'http2', 'stream', 'poll', 'turns'].map((name) 
 ])
 const [A, B] = [`sluice-a-${process.pid}`, `sluice-b-${process.pid}`]
 const [ADDRESS_A, ADDRESS_B] = ['10.200.7.1', '10.200.7.2']
-const children = []
 
-function start(program, args) {
-  const child = spawn(program, args, {
-    cwd: root,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SLUICE_TOKEN: TOKEN },
-  })
-  const running = { child, out: '' }
-  child.stdout.on('data', (chunk) => (running.out += chunk))
-  child.stderr.on('data', (chunk) => (running.out += chunk))
-  children.push(running)
-  return running
-}
 const inside = (name, program, ...args) => start('ip', ['netns', 'exec', name, program, ...args])
-async function said(running, pattern) {
-  for (let tries = 0; tries < 400; tries++) {
-    const match = pattern.exec(running.out)
-    if (match !== null) return match
-    await sleep(25)
-  }
-  throw new Error(`waited in vain for ${pattern}: ${running.out}`)
-}
-async function output(running) {
-  const [code] = await once(running.child, 'close')
-  if (code !== 0) throw new Error(`ended with ${code}: ${running.out.slice(-500)}`)
-  return running.out
-}
-
-async function endAll() {
-  for (const { child } of children.splice(0).reverse()) {
-    if (child.exitCode !== null || child.signalCode !== null) continue
-    child.kill('SIGTERM')
-    const force = setTimeout(() => child.kill('SIGKILL'), 1_000)
-    await once(child, 'close')
-    clearTimeout(force)
-  }
-}
-
 const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] })
 
 /** A line, the targets behind it, and every way to them. */
@@ -130,17 +119,27 @@ async function scene(settings, act, kinds = WAYS) {
     const echo =
       "require('net').createServer({noDelay:true},s=>{s.on('error',()=>{});s.pipe(s)}).listen(7007,'0.0.0.0',()=>console.log('up'))"
     await said(inside(B, process.execPath, '-e', echo), /up/)
-    const ways = { direct: { host: ADDRESS_B, bulk: 5201, echo: 7007 } }
+    const udp =
+      "const s=require('dgram').createSocket('udp4');s.on('message',(m,f)=>s.send(m,f.port,f.address));s.bind(7008,'0.0.0.0',()=>console.log('up'))"
+    await said(inside(B, process.execPath, '-e', udp), /up/)
+    const ways = { direct: { host: ADDRESS_B, bulk: 5201, echo: 7007, udp: 7008 } }
     for (const [name, tls, ...more] of kinds) {
-      const flags = ['--allow', '127.0.0.1:5201,7007', ...(tls ? ['--tls-self-signed'] : [])]
+      const flags = [
+        '--allow',
+        '127.0.0.1:5201,7007',
+        '--allow',
+        '127.0.0.1:7008/udp',
+        ...(tls ? ['--tls-self-signed'] : []),
+      ]
       const server = inside(B, process.execPath, 'dist/cli/main.js', 'serve', '--listen', `${ADDRESS_B}:0`, ...flags)
       const [, url] = await said(server, /serving on (\S+)/)
       const pin = tls ? ['--pin', (await said(server, /--pin (\S+)/))[1]] : []
-      const forwards = ['-L', '0:127.0.0.1:5201', '-L', '0:127.0.0.1:7007', ...more]
+      const forwards = [...more, '-L', '0:127.0.0.1:5201', '-L', '0:127.0.0.1:7007']
       const client = inside(A, process.execPath, 'dist/cli/main.js', 'connect', url, ...forwards, ...pin)
       const [, echoPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:7007/)
       const [, bulkPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:5201/)
-      ways[name] = { host: '127.0.0.1', bulk: Number(bulkPort), echo: Number(echoPort) }
+      const udpPort = /listening on \S+:(\d+)\/udp for/.exec(client.out)?.[1]
+      ways[name] = { host: '127.0.0.1', bulk: Number(bulkPort), echo: Number(echoPort), udp: Number(udpPort) }
     }
     await act(ways)
   } finally {
@@ -149,10 +148,10 @@ async function scene(settings, act, kinds = WAYS) {
   }
 }
 
-const measure = async (what, way, count) =>
-  JSON.parse(
-    await output(inside(A, process.execPath, self, '--probe', what, way.host, String(way.echo), String(count))),
-  )
+async function measure(what, { host, echo, udp }, count) {
+  const port = what === 'game' ? udp : echo
+  return JSON.parse(await output(inside(A, process.execPath, self, '--probe', what, host, String(port), String(count))))
+}
 
 async function bulk(way, ...flags) {
   for (let tries = 0; ; tries++) {
@@ -209,6 +208,7 @@ if (wants('flow')) await scene(['loss=0', 'flow_mbit=20'], (ways) => bulkTests(w
 if (wants('loss')) await scene(['loss=0.01'], (ways) => bulkTests(ways, '1 % loss'))
 if (wants('http')) await scene(['loss=0'], transportTests, TRANSPORTS)
 if (wants('keys')) await scene(['loss=0', 'mbit=50'], keystrokeTests)
+if (wants('udp')) await scene(['loss=0', 'mbit=50'], datagramTests, DATAGRAMS)
 
 async function transportTests(ways) {
   for (const [title, ...flags] of tests.slice(0, 2)) {
@@ -220,22 +220,37 @@ async function transportTests(ways) {
   }
 }
 
+/** A TCP stream that fills the line for so many seconds. */
+function fill(way, seconds) {
+  return inside(A, 'iperf3', '-c', way.host, '-p', String(way.bulk), '-t', String(seconds), '-J')
+}
+
+/** A flow of datagrams through each way, alone and beside a stream of the same way, and a direct one at the same time. */
+async function datagramTests(ways) {
+  const count = quick ? 240 : 1_200
+  const report = (title, name, times) => {
+    const come = times.filter((time) => time !== null)
+    put(`${title}: lost, %`, name, (100 * (times.length - come.length)) / times.length, 2)
+    put(`${title}: p50, ms`, name, percentile(come, 50))
+    put(`${title}: p99, ms`, name, percentile(come, 99))
+  }
+  for (const [name, way] of Object.entries(ways)) {
+    report('60 datagrams/s, idle line', name, await measure('game', way, count))
+    const load = fill(way, Math.ceil(count / 60) + 8)
+    await sleep(4_000)
+    const [own, direct] = await Promise.all([measure('game', way, count), measure('game', ways.direct, count)])
+    report('60 datagrams/s beside a stream', name, own)
+    report('a direct flow at the same time', name, direct)
+    put('that stream, Mbit/s', name, JSON.parse(await output(load)).end.sum_received.bits_per_second / 1e6)
+  }
+}
+
 async function keystrokeTests(ways) {
   for (const [name, way] of Object.entries(ways)) {
     const idle = await measure('keys', way, KEYS / 4)
     put('keystroke on an idle 50 Mbit/s line p50, ms', name, percentile(idle, 50))
     put('keystroke on an idle 50 Mbit/s line p99, ms', name, percentile(idle, 99))
-    const load = inside(
-      A,
-      'iperf3',
-      '-c',
-      way.host,
-      '-p',
-      String(way.bulk),
-      '-t',
-      String(Math.ceil(KEYS / 90) + 6),
-      '-J',
-    )
+    const load = fill(way, Math.ceil(KEYS / 90) + 6)
     await sleep(4_000)
     const busy = await measure('keys', way, KEYS)
     const mbits = JSON.parse(await output(load)).end.sum_received.bits_per_second / 1e6
@@ -250,7 +265,7 @@ console.log(`Round trip 50 ms, ${SECONDS} s for each bulk test, ${KEYS} keystrok
 console.log(`| | ${names.join(' | ')} |\n| --- |${names.map(() => ' --- |').join('')}`)
 for (const [metric, row] of Object.entries(table)) {
   console.log(
-    `| ${metric} | ${names.map((name) => `${row[name]} (${(row[name] / row.direct).toFixed(2)})`).join(' | ')} |`,
+    `| ${metric} | ${names.map((name) => `${row[name]}${row.direct > 0 ? ` (${(row[name] / row.direct).toFixed(2)})` : ''}`).join(' | ')} |`,
   )
 }
 mkdirSync(join(root, 'artifacts'), { recursive: true })

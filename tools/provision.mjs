@@ -17,6 +17,8 @@ const DEBIAN = {
   'mariadb-server': 'mariadbd',
   'nginx-light': 'nginx',
   haproxy: 'haproxy',
+  'apache2-bin': 'apache2',
+  caddy: 'caddy',
   squid: 'squid',
   'openssh-server': 'sshd',
   'openssh-client': 'scp',

@@ -93,6 +93,7 @@ const COMMANDS = {
     build()
     await provision()
     node(join(root, 'bench', 'bench.mjs'), ...rest)
+    node(join(root, 'bench', 'udp.mjs'), ...rest.filter((flag) => flag === '--quick'))
     // The long line needs namespaces of its own.
     if (!rest.includes('--quick') && process.getuid?.() === 0) node(join(root, 'bench', 'line.mjs'))
   },

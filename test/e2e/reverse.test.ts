@@ -8,11 +8,14 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { need } from '../helpers/need.js'
-import { ask, closedPort, connectTo, echo, type Listening, listen, readOn, say, until } from '../helpers/net.js'
-import { type Running, run, said, serve, sluice } from '../helpers/process.js'
+import { need, ROOT } from '../helpers/need.js'
+import { ask, closedPort, connectTo, echo, type Listening, listen, readOn, say, sleep, until } from '../helpers/net.js'
+import { type Running, run, said, serve, sluice, start } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
+const LONG = process.env.SLUICE_LONG === '1'
+const [MANY, PROCESSES] = LONG ? [1_000, 4] : [100, 2]
+const MANY_CLIENTS = join(ROOT, 'dist', 'test', 'helpers', 'many-clients.js')
 const OTHER = 'another-token-that-is-long-enough'
 
 describe('reverse forwards', { concurrency: false }, () => {
@@ -227,5 +230,58 @@ describe('reverse forwards', { concurrency: false }, () => {
     await say(await connectTo(port), 'the second')
     await second.stop()
     await strict.stop()
+  })
+
+  it(`${MANY} sessions in ${PROCESSES} processes have a port each; those of a process that is killed are free in time, or its own again`, async () => {
+    const first = 21_000
+    const many = await serve(
+      ['--token-file', tokens, '--resume-for', '3s', '--allow-reverse', `127.0.0.1:${first}-${first + MANY - 1}`],
+      {},
+    )
+    const each = MANY / PROCESSES
+    const begin = (index: number) => {
+      const args = [MANY_CLIENTS, many.url, first + index * each, each, target.port].map(String)
+      return start(process.execPath, args, { env: { ...process.env, SLUICE_TOKEN: TOKEN } })
+    }
+    const ready = async (one: Running) => {
+      await until(() => /all \d+ listen/.test(one.stdout()) || one.child.exitCode !== null, 'all to listen', 60_000)
+      assert.match(one.stdout(), /all \d+ listen/, one.stderr())
+    }
+    const clients = Array.from({ length: PROCESSES }, (_, index) => begin(index))
+    await Promise.all(clients.map(ready))
+    const ports = Array.from({ length: MANY }, (_, index) => first + index)
+    const speak = async (port: number) => {
+      const socket = await connectTo(port)
+      await say(socket, `by port ${port}`)
+      socket.destroy()
+    }
+    await Promise.all(ports.map(speak))
+    // Killed and back within the time in which its sessions could be resumed: the ports are given to it at once.
+    await clients[0]!.stop('SIGKILL')
+    clients[0] = begin(0)
+    await ready(clients[0])
+    await Promise.all(ports.map(speak))
+    // Killed for good: free once that time is over, and the others are not touched.
+    await clients[1]!.stop('SIGKILL')
+    const gone = ports.slice(each, 2 * each)
+    const free = (port: number) =>
+      connectTo(port).then(
+        (socket) => {
+          socket.on('error', () => {}).destroy()
+          return false
+        },
+        () => true,
+      )
+    let left = gone
+    const deadline = Date.now() + 15_000
+    while (left.length > 0 && Date.now() < deadline) {
+      const now = await Promise.all(left.map(free))
+      left = left.filter((_, index) => !now[index])
+      await sleep(100)
+    }
+    assert.deepEqual(left, [])
+    await Promise.all(ports.filter((port) => !gone.includes(port)).map(speak))
+    for (const client of clients) await client.stop()
+    await many.stop()
   })
 })

@@ -1,4 +1,4 @@
-// Real programs through `sluice`: PostgreSQL, OpenSSH and curl, directly and through nginx and HAProxy ending TLS.
+// Real programs through `sluice`: PostgreSQL, OpenSSH and curl, directly and through nginx, HAProxy, Apache httpd and Caddy ending TLS.
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -38,7 +38,7 @@ describe('real programs', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-programs-'))
   const stops: (() => Promise<unknown>)[] = []
   const paths: Path[] = []
-  const ports = { postgres: 0, ssh: 0, http: 0, nginx: 0, haproxy: 0, redis: 0, mariadb: 0 }
+  const ports = { postgres: 0, ssh: 0, http: 0, nginx: 0, haproxy: 0, apache: 0, caddy: 0, redis: 0, mariadb: 0 }
   const large = randomBytes(8 * 1024 * 1024)
   let server: Awaited<ReturnType<typeof serve>>
 
@@ -50,6 +50,8 @@ describe('real programs', { concurrency: false }, () => {
     ports.redis = await closedPort()
     ports.mariadb = await closedPort()
     ports.haproxy = await closedPort()
+    ports.apache = await closedPort()
+    ports.caddy = await closedPort()
     const web = http.createServer((request, response) => {
       if (request.method === 'PUT') {
         const hash = createHash('sha256')
@@ -85,6 +87,9 @@ describe('real programs', { concurrency: false }, () => {
       text
         .replaceAll('listen 443 ssl', `listen 127.0.0.1:${port} ssl`)
         .replaceAll('bind :443 ssl', `bind 127.0.0.1:${port} ssl`)
+        .replaceAll('Listen 443', `Listen 127.0.0.1:${port}`)
+        .replaceAll('*:443', `*:${port}`)
+        .replaceAll('tunnel.example {', `https://localhost:${port} {\n\tbind 127.0.0.1`)
         .replaceAll('127.0.0.1:8443', `127.0.0.1:${server.port}`)
         .replaceAll('/etc/ssl/tunnel.example/fullchain.pem', join(folder, 'cert.pem'))
         .replaceAll('/etc/ssl/tunnel.example/key.pem', join(folder, 'key.pem'))
@@ -115,6 +120,33 @@ describe('real programs', { concurrency: false }, () => {
       stops.push(() => running.stop())
       await untilOpen(ports.haproxy, running)
       paths.push({ name: 'haproxy', url: `wss://localhost:${ports.haproxy}`, flags: ['--pin', made.pin] })
+    }
+    const apache = which('apache2')
+    if (apache !== undefined) {
+      const modules = ['mpm_event', 'ssl', 'proxy', 'proxy_http', 'authz_core', 'socache_shmcb']
+      const head = [
+        `ServerRoot ${folder}`,
+        'ServerName localhost',
+        `PidFile ${folder}/apache.pid`,
+        'ErrorLog /dev/stderr',
+        ...modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`),
+      ]
+      const site = fill(readFileSync(join(ROOT, 'docs', 'deploy', 'apache.conf'), 'utf8'), ports.apache)
+      writeFileSync(join(folder, 'apache.conf'), `${head.join('\n')}\n${site}`)
+      const running = start(apache, ['-D', 'FOREGROUND', '-f', join(folder, 'apache.conf')])
+      stops.push(() => running.stop())
+      await untilOpen(ports.apache, running)
+      paths.push({ name: 'apache2', url: `wss://localhost:${ports.apache}`, flags: ['--pin', made.pin] })
+    }
+    const caddy = which('caddy')
+    if (caddy !== undefined) {
+      const site = fill(readFileSync(join(ROOT, 'docs', 'deploy', 'Caddyfile'), 'utf8'), ports.caddy)
+      writeFileSync(join(folder, 'Caddyfile'), `{\n\tadmin off\n\tauto_https disable_redirects\n}\n${site}`)
+      const env = { ...process.env, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder }
+      const running = start(caddy, ['run', '--adapter', 'caddyfile', '--config', join(folder, 'Caddyfile')], { env })
+      stops.push(() => running.stop())
+      await untilOpen(ports.caddy, running)
+      paths.push({ name: 'caddy', url: `wss://localhost:${ports.caddy}`, flags: ['--pin', made.pin] })
     }
   }
 
@@ -178,7 +210,7 @@ describe('real programs', { concurrency: false }, () => {
   }
   let sshd: Promise<string> | undefined
 
-  for (const name of ['direct', 'nginx', 'haproxy']) {
+  for (const name of ['direct', 'nginx', 'haproxy', 'apache2', 'caddy']) {
     it(`PostgreSQL through ${name}: pgbench made and run, and a dump equal to a direct one`, async (t) => {
       const bin = postgresBin()
       if (!need(t, join(bin, 'initdb'), join(bin, 'pgbench'), join(bin, 'pg_dump')) || !needRoot(t)) return

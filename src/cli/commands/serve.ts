@@ -150,7 +150,7 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
   let expiry: NodeJS.Timeout | undefined
   try {
     const bound = await server.listen()
-    announce(report, bound, certificate, made)
+    announce(report, bound, parsePrefix(flags.prefix ?? ''), certificate, made)
     status = new StatusSocket(() => serverState(bound, server.tunnel))
     status.open()
     reload = new Reload([...reloadables(flags, server, auth), ...configuration(flags, server, command)], report)
@@ -382,11 +382,12 @@ function parseCount(text: string, flag: string): number {
 function announce(
   report: Report,
   bound: HostPort,
+  prefix: string,
   tls: ServerOptions['tls'] | SelfSigned,
   token: string | undefined,
 ): void {
   const anywhere = bound.host === '::' || bound.host === '0.0.0.0'
-  const url = `${tls === undefined ? 'ws' : 'wss'}://${formatHostPort({ host: anywhere ? 'THIS-HOST' : bound.host, port: bound.port })}`
+  const url = `${tls === undefined ? 'ws' : 'wss'}://${formatHostPort({ host: anywhere ? 'THIS-HOST' : bound.host, port: bound.port })}${prefix}`
   const pin = tls !== undefined && 'pin' in tls ? ` --pin ${tls.pin}` : ''
   report.say(`serving on ${url.replace('THIS-HOST', '*')}`)
   if (token !== undefined || pin !== '') {

@@ -1,0 +1,52 @@
+// Processes that a bench starts, and ends with itself.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { root } from '../tools/root.mjs'
+
+export const TOKEN = 'bench-token-0123456789abcdef'
+export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+export const percentile = (values, p) =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor((values.length * p) / 100))]
+
+const children = []
+
+/** Starts a program; what it says is kept. */
+export function start(program, args) {
+  const child = spawn(program, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, SLUICE_TOKEN: TOKEN },
+  })
+  const running = { child, out: '' }
+  child.stdout.on('data', (chunk) => (running.out += chunk))
+  child.stderr.on('data', (chunk) => (running.out += chunk))
+  children.push(running)
+  return running
+}
+
+/** Waits until it has said this. */
+export async function said(running, pattern) {
+  for (let tries = 0; tries < 400; tries++) {
+    const match = pattern.exec(running.out)
+    if (match !== null) return match
+    await sleep(25)
+  }
+  throw new Error(`waited in vain for ${pattern}: ${running.out}`)
+}
+
+/** What it said, once it has ended well. */
+export async function output(running) {
+  const [code] = await once(running.child, 'close')
+  if (code !== 0) throw new Error(`ended with ${code}: ${running.out.slice(-500)}`)
+  return running.out
+}
+
+export async function endAll() {
+  for (const { child } of children.splice(0).reverse()) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    child.kill('SIGTERM')
+    const force = setTimeout(() => child.kill('SIGKILL'), 1_000)
+    await once(child, 'close')
+    clearTimeout(force)
+  }
+}
