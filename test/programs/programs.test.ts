@@ -128,8 +128,9 @@ describe('real programs', { concurrency: false }, () => {
         `ServerRoot ${folder}`,
         'ServerName localhost',
         `PidFile ${folder}/apache.pid`,
-        'ErrorLog /dev/stderr',
+        `ErrorLog ${folder}/apache.log`,
         ...modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`),
+        ...(process.getuid?.() === 0 ? ['User www-data', 'Group www-data'] : []),
       ]
       const site = fill(readFileSync(join(ROOT, 'docs', 'deploy', 'apache.conf'), 'utf8'), ports.apache)
       writeFileSync(join(folder, 'apache.conf'), `${head.join('\n')}\n${site}`)
