@@ -21,6 +21,9 @@ const SECONDS = argument('--seconds', quick ? 1 : 10)
 const ROUNDS = argument('--rounds', quick ? 1 : 3)
 const SIZE = 100
 
+const memory = ({ child }) =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+
 /** Sends so many datagrams from each of so many ports, spread evenly, and says how many. */
 async function send(port, flows, perFlow) {
   const payload = Buffer.alloc(SIZE, 1)
@@ -59,9 +62,6 @@ if (process.argv.includes('--send')) {
 }
 if (process.argv.includes('--count')) count()
 else await main()
-
-const memory = ({ child }) =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
 
 async function main() {
   const sink = start(process.execPath, [self, '--count', ...(quick ? ['--quick'] : [])])

@@ -202,7 +202,7 @@ class Spec {
       this.fail(
         query + 1,
         'settings after ? are not known here',
-        'Leave them out; idle time-outs have options of their own.',
+        'Leave them out: a UDP flow ends after a minute of silence, a password for SOCKS goes into --dynamic-auth-file.',
       )
     }
     const direction = this.#option === '-R' ? 'reverse' : 'local'

@@ -214,11 +214,13 @@ export function unreachable(url: ServerUrl, error: Error): SluiceError {
   if (known !== undefined) return known
   const cause = firstReason(error)
   const code = errnoOf(cause)
-  const text =
-    code === 'ENOTFOUND' || code === 'EAI_AGAIN'
-      ? `the name ${url.host} cannot be resolved (${code})`
-      : `${url.authority} cannot be reached: ${messageOf(cause)}`
-  return new SluiceError('ERR_SLUICE_UNREACHABLE', text, { cause })
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return new SluiceError('ERR_SLUICE_UNREACHABLE', `the name ${url.host} cannot be resolved (${code})`, {
+      cause,
+      remedy: 'Check its spelling; where only a proxy resolves names, give --proxy.',
+    })
+  }
+  return new SluiceError('ERR_SLUICE_UNREACHABLE', `${url.authority} cannot be reached: ${messageOf(cause)}`, { cause })
 }
 
 /** The first line of a refusal's body says why, if it has come along and is plain text. */

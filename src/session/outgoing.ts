@@ -165,6 +165,8 @@ export class Outgoing {
         core.datagramsDropped++
         continue
       }
+      // Beside bulk it is in a hurry as keystrokes are.
+      if (core.scheduler.bulk) core.lastInteractiveAt = core.now
       return this.#quiet(carrier, { type: 'DATAGRAM', stream: stream.id, payload })
     }
     return undefined

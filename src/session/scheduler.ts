@@ -89,6 +89,11 @@ export class Scheduler {
     return this.#interactive.first === stream ? this.#interactive : this.#bulk
   }
 
+  /** Whether a stream of bulk has something to send. */
+  get bulk(): boolean {
+    return this.#bulk.first !== undefined
+  }
+
   /** Whether both kinds of stream are about. */
   get mixed(): boolean {
     return this.#interactive.first !== undefined && this.#bulk.first !== undefined
