@@ -153,6 +153,28 @@ describe('reverse forwards', { concurrency: false }, () => {
     again.close()
   })
 
+  it('-R with a range of ports, and several -R at once', async () => {
+    const first = 22_100
+    const ranged = await serve(
+      ['--token-file', tokens, '--allow-reverse', `127.0.0.1:${first}-${first + 3}`, '--allow-reverse', '127.0.0.2:*'],
+      {},
+    )
+    const here = [await listen((socket) => socket.end('a')), await listen((socket) => socket.end('b'))]
+    const specs = [
+      `${first}-${first + 1}:127.0.0.1:${here[0]!.port}-${here[0]!.port + 1}`,
+      `127.0.0.2:${first + 2}:127.0.0.1:${here[1]!.port}`,
+    ]
+    const flags = specs.flatMap((spec) => ['-R', spec])
+    const tunnel = sluice(['connect', ranged.url, ...flags], { SLUICE_TOKEN: TOKEN })
+    await until(() => (tunnel.stderr().match(/the server listens on/g) ?? []).length === 3, 'three ports')
+    assert.equal((await readOn(await connectTo(first))).bytes.toString(), 'a')
+    const other = net.connect({ host: '127.0.0.2', port: first + 2, allowHalfOpen: true })
+    assert.equal((await readOn(other)).bytes.toString(), 'b')
+    await tunnel.stop()
+    await ranged.stop()
+    for (const one of here) await one.close()
+  })
+
   it('-R with /udp: a rule for TCP does not open it', async () => {
     const refused = sluice(['connect', server.url, '-R', `${webPort}:127.0.0.1:53/udp`], { SLUICE_TOKEN: TOKEN })
     assert.equal(await refused.exited, 6, refused.stderr())
