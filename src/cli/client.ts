@@ -1,9 +1,10 @@
 import { type Forward, formatServerUrl, plainTarget } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
-import type { ClientLinkEvents } from '../link/index.ts'
+import { backoff, type ClientLinkEvents } from '../link/index.ts'
 import {
   FINAL_ERRORS,
   lacksSessions,
+  Nap,
   PathMemory,
   type PlainTunnelOptions,
   probeServer,
@@ -20,8 +21,8 @@ import { pathsFile } from './status-socket.ts'
 import { formatBytes } from './units.ts'
 import type { ReportFlags } from './world.ts'
 
-const FIRST_DELAY = 250
-const MOST_DELAY = 30_000
+/** In milliseconds. */
+const FIRST_CONTACT = { first: 250, most: 30_000 }
 
 /** How a server is reached, and what is forwarded through it. */
 export interface ClientSettings {
@@ -52,7 +53,7 @@ export class Client {
   #wanted: readonly Forward[]
   #forwards: Forwards | undefined
   #tunnel: SessionTunnel | undefined
-  #wake: () => void = () => {}
+  readonly #nap = new Nap()
 
   constructor(settings: ClientSettings, report: Report) {
     this.#settings = settings
@@ -85,13 +86,13 @@ export class Client {
 
   end(): void {
     this.#over = true
-    this.#wake()
+    this.#nap.wake()
     this.#end()
   }
 
   /** What waits for its time tries now. */
   retryNow(): void {
-    this.#wake()
+    this.#nap.wake()
     this.#tunnel?.retryNow()
   }
 
@@ -158,23 +159,11 @@ export class Client {
         if (this.#over) return
         const final = error instanceof SluiceError && (FINAL_ERRORS.has(error.code) || lacksSessions(error))
         if (!this.#settings.retry || !(error instanceof SluiceError) || final) throw error
-        const most = Math.min(MOST_DELAY, FIRST_DELAY * 2 ** attempt)
-        const delay = most / 2 + Math.random() * (most / 2)
+        const delay = backoff(attempt + 1, Math.random(), FIRST_CONTACT)
         this.#report.say(`${messageOf(error)}; trying again in ${(delay / 1000).toFixed(1)} s`)
-        await this.#sleep(delay)
+        await this.#nap.take(delay)
       }
     }
-  }
-
-  /** Waits, but no longer than until it is to end, or to try now. */
-  #sleep(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      this.#wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }
 

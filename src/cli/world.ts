@@ -28,8 +28,6 @@ export interface Stop {
   readonly exitCode: number
   /** Has this done at each SIGHUP. */
   onHangUp(act: () => void): void
-  /** Waits, but no longer than until a signal: SIGHUP ends only the waiting. */
-  sleep(milliseconds: number): Promise<void>
   release(): void
 }
 
@@ -38,7 +36,6 @@ export function onSignals(): Stop {
   let received: NodeJS.Signals | undefined
   let first = () => {}
   let second = () => {}
-  let wake = () => {}
   const promise = new Promise<void>((resolve) => {
     first = resolve
   })
@@ -49,13 +46,9 @@ export function onSignals(): Stop {
     if (received !== undefined) second()
     received ??= signal
     first()
-    wake()
   }
   let onHangUp = () => {}
-  const hangUp = () => {
-    wake()
-    onHangUp()
-  }
+  const hangUp = () => onHangUp()
   process.on('SIGINT', end)
   process.on('SIGTERM', end)
   process.on('SIGHUP', hangUp)
@@ -71,14 +64,6 @@ export function onSignals(): Stop {
     onHangUp: (act) => {
       onHangUp = act
     },
-    sleep: (milliseconds) =>
-      new Promise((resolve) => {
-        const timer = setTimeout(resolve, milliseconds)
-        wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      }),
     release: () => {
       process.off('SIGINT', end)
       process.off('SIGTERM', end)

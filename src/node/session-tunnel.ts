@@ -1,6 +1,7 @@
 import { SluiceError } from '../errors/index.ts'
 import { backoff, type ClientLink } from '../link/index.ts'
 import { nodeHost } from './host.ts'
+import { Nap } from './nap.ts'
 import { clientLink, FINAL_ERRORS, lacksSessions, type TunnelClientOptions } from './tunnel-client.ts'
 
 /** What a tunnel reports beyond what its links do. */
@@ -28,7 +29,7 @@ export class SessionTunnel {
   readonly #waiters: (() => void)[] = []
   readonly #users: ((link: ClientLink) => void)[] = []
   #closed = false
-  #wake: () => void = () => {}
+  readonly #nap = new Nap()
 
   constructor(options: TunnelClientOptions, events: SessionTunnelEvents) {
     this.#options = options
@@ -95,13 +96,13 @@ export class SessionTunnel {
 
   retryNow(): void {
     for (const link of this.links) link.retryNow()
-    this.#wake()
+    this.#nap.wake()
   }
 
   /** Ends in good order, within this time. */
   async close(milliseconds?: number): Promise<void> {
     this.#closed = true
-    this.#wake()
+    this.#nap.wake()
     for (const act of this.#waiters.splice(0)) act()
     await Promise.all(this.links.map((link) => link.close(milliseconds)))
   }
@@ -140,18 +141,8 @@ export class SessionTunnel {
           return this.#events.failed(error)
         const delay = backoff(attempt + 1, nodeHost.random())
         this.#events.retrying(error, delay)
-        await this.#pause(delay)
+        await this.#nap.take(delay)
       }
     }
-  }
-
-  #pause(milliseconds: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      this.#wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

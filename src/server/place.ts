@@ -36,6 +36,7 @@ export class Place {
   readonly #port: LocalListener | UdpPort
   readonly #members: Member[] = []
   #turn = 0
+  #listening = false
   /** The address in use. @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be bound */
   readonly bound: Promise<Bind>
 
@@ -46,7 +47,12 @@ export class Place {
       bind.kind === 'udp'
         ? new UdpPort(bind, (...sender) => this.#flow(sender, udpIdle))
         : new LocalListener(bind, (tcp) => this.#accepted(tcp))
-    this.bound = this.#port.listen()
+    this.bound = this.#port.listen().then((bound) => {
+      this.#listening = true
+      // What is closed while it is being bound would be bound all the same.
+      if (this.#members.length === 0) this.#port.close()
+      return bound
+    })
   }
 
   get members(): readonly Member[] {
@@ -66,7 +72,7 @@ export class Place {
     const index = this.#members.indexOf(member)
     if (index < 0) return
     this.#members.splice(index, 1)
-    if (this.#members.length === 0) this.#port.close()
+    if (this.#members.length === 0 && this.#listening) this.#port.close()
   }
 
   /** The next in turn that is there; if none is, the next in turn, who may come back. */
