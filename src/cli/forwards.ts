@@ -53,11 +53,7 @@ export class Forwards {
   /** Starts these; none is left running if one cannot be. */
   async start(forwards: readonly Forward[]): Promise<void> {
     try {
-      for (const [key, forward] of byKey(forwards)) {
-        const entry = { forward, started: undefined as Started | undefined }
-        this.#running.set(key, entry)
-        entry.started = await this.#start(forward)
-      }
+      for (const [key, forward] of byKey(forwards)) await this.#launch(key, forward)
     } catch (error) {
       this.close()
       throw error
@@ -78,21 +74,23 @@ export class Forwards {
       if (started !== undefined) this.#retire(started)
     }
     const begun = [...wanted].filter(([key]) => !this.#running.has(key))
-    for (const [key, forward] of begun) void this.#begin(key, forward)
+    for (const [key, forward] of begun) {
+      this.#launch(key, forward).catch((error: unknown) => this.#report.problem(error))
+    }
     return { begun: begun.length, ended: ended.length }
   }
 
-  async #begin(key: string, forward: Forward): Promise<void> {
+  async #launch(key: string, forward: Forward): Promise<void> {
     const entry = { forward, started: undefined as Started | undefined }
     this.#running.set(key, entry)
     try {
       entry.started = await this.#start(forward)
-      // It may not be wanted any more.
-      if (this.#running.get(key) !== entry) this.#retire(entry.started)
     } catch (error) {
       if (this.#running.get(key) === entry) this.#running.delete(key)
-      this.#report.problem(error)
+      throw error
     }
+    // It may not be wanted any more.
+    if (this.#running.get(key) !== entry) this.#retire(entry.started)
   }
 
   #retire(started: Started): void {

@@ -110,7 +110,7 @@ async function runConnect(url: string | undefined, command: Command): Promise<nu
 /** What was given, once for each server: a file can name several. */
 function readSections(url: string | undefined, config: string | undefined, command: Command): ConnectFlags[] {
   const sections = config === undefined ? undefined : readConfigFile(config, configurable(command)).get('connect')
-  const [first = {}, ...others] = sections ?? []
+  const [first = {}, ...others]: readonly Section[] = sections ?? []
   if (url !== undefined && others.length > 0) {
     throw new SluiceError('ERR_SLUICE_USAGE', `${config} names several servers, and ${url} is one more`, {
       remedy: 'Leave the URL out, or write it into the file.',
@@ -118,12 +118,9 @@ function readSections(url: string | undefined, config: string | undefined, comma
   }
   return [first, ...others].map((section) => {
     const flags = optionsWith(command, section) as unknown as ConnectFlags
-    return { ...flags, ...urlOf(url, section) }
+    const at = url ?? section.url
+    return at === undefined ? flags : { ...flags, url: String(at) }
   })
-}
-
-function urlOf(given: string | undefined, { url = given }: Section): { url?: string } {
-  return url === undefined ? {} : { url: given ?? String(url) }
 }
 
 /** Reads everything that was given. */
