@@ -98,7 +98,7 @@ net.createServer({ allowHalfOpen: true, noDelay: true }, (a) => {
 }).listen(listen, '127.0.0.1', 4096)`
 
 const cli = ['dist/cli/main.js']
-const env = { SLUICE_TOKEN: TOKEN }
+const env = { SLUICE_TOKEN: TOKEN, SLUICE_LOG_FORMAT: 'text' }
 
 async function sluice(target, tls, flags = [], program = cli) {
   const server = start(

@@ -1,7 +1,7 @@
 // Measures sluice over an emulated long line: two network namespaces joined by bench/wan/wanlink.c, 50 ms round trip. First byte of
 // a new connection, bulk with and without loss, and keystrokes beside bulk on a slow line; each beside the direct connection in
 // the same minutes. Needs root, ip, cc and iperf3. Writes artifacts/line.json. `--seconds N` for each bulk test, `--quick`,
-// `--scenes open,flow,loss,keys,http,udp` for some of it.
+// `--scenes open,flow,loss,keys,http,udp,return` for some of it.
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
@@ -129,6 +129,8 @@ async function scene(settings, act, kinds = WAYS) {
         '127.0.0.1:5201,7007',
         '--allow',
         '127.0.0.1:7008/udp',
+        '--allow-reverse',
+        '127.0.0.1:7100',
         ...(tls ? ['--tls-self-signed'] : []),
       ]
       const server = inside(B, process.execPath, 'dist/cli/main.js', 'serve', '--listen', `${ADDRESS_B}:0`, ...flags)
@@ -139,7 +141,7 @@ async function scene(settings, act, kinds = WAYS) {
       const [, echoPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:7007/)
       const [, bulkPort] = await said(client, /listening on \S+:(\d+) for 127.0.0.1:5201/)
       const udpPort = /listening on \S+:(\d+)\/udp for/.exec(client.out)?.[1]
-      ways[name] = { host: '127.0.0.1', bulk: Number(bulkPort), echo: Number(echoPort), udp: Number(udpPort) }
+      ways[name] = { host: '127.0.0.1', bulk: Number(bulkPort), echo: Number(echoPort), udp: Number(udpPort), url }
     }
     await act(ways)
   } finally {
@@ -208,7 +210,35 @@ if (wants('flow')) await scene(['loss=0', 'flow_mbit=20'], (ways) => bulkTests(w
 if (wants('loss')) await scene(['loss=0.01'], (ways) => bulkTests(ways, '1 % loss'))
 if (wants('http')) await scene(['loss=0'], transportTests, TRANSPORTS)
 if (wants('keys')) await scene(['loss=0', 'mbit=50'], keystrokeTests)
+if (wants('return')) await scene(['loss=0'], returnTests, [['sluice', false]])
 if (wants('udp')) await scene(['loss=0', 'mbit=50'], datagramTests, DATAGRAMS)
+
+/**
+ * A client with -R that is killed and started again: how long from the server's letting it in until it has its port back, and
+ * from the start of its process.
+ */
+async function returnTests({ sluice: { url } }) {
+  const flags = ['--log-format', 'json', '-v', '-R', '7100:127.0.0.1:7007']
+  const [fromStart, fromEntry] = [[], []]
+  for (let i = 0; i <= (quick ? 5 : 20); i++) {
+    const started = Date.now()
+    const client = inside(A, process.execPath, 'dist/cli/main.js', 'connect', url, ...flags)
+    await said(client, /the server listens on/)
+    const lines = client.out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    const at = (text) => Date.parse(lines.find(({ message }) => message.includes(text)).time)
+    client.child.kill('SIGKILL')
+    await once(client.child, 'close')
+    if (i === 0) continue
+    fromStart.push(at('the server listens on') - started)
+    fromEntry.push(at('the server listens on') - at('lets us in'))
+  }
+  put('port of a client that was killed: back after its entry, p50, ms', 'sluice', percentile(fromEntry, 50))
+  put('the most', 'sluice', Math.max(...fromEntry))
+  put('back after the start of its process, p50, ms', 'sluice', percentile(fromStart, 50))
+}
 
 async function transportTests(ways) {
   for (const [title, ...flags] of tests.slice(0, 2)) {

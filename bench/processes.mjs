@@ -15,7 +15,7 @@ export function start(program, args) {
   const child = spawn(program, args, {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SLUICE_TOKEN: TOKEN },
+    env: { ...process.env, SLUICE_TOKEN: TOKEN, SLUICE_LOG_FORMAT: 'text' },
   })
   const running = { child, out: '' }
   child.stdout.on('data', (chunk) => (running.out += chunk))

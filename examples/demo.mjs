@@ -19,7 +19,7 @@ const children = []
 async function sluice(pattern, ...args) {
   const child = spawn(process.execPath, [cli, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, SLUICE_TOKEN: token },
+    env: { ...process.env, SLUICE_TOKEN: token, SLUICE_LOG_FORMAT: 'text' },
   })
   children.push(child)
   let said = ''

@@ -412,7 +412,9 @@ async function startServer() {
     '--origin',
     `http://127.0.0.1:${world.pagePort}`,
   ]
-  const running = start(process.execPath, args, { env: { ...process.env, SLUICE_TOKEN: TOKEN } })
+  const running = start(process.execPath, args, {
+    env: { ...process.env, SLUICE_TOKEN: TOKEN, SLUICE_LOG_FORMAT: 'text' },
+  })
   await until(
     () => /serving on \S+:(\d+)/.test(running.err),
     () => `sluice serve: ${running.err}`,

@@ -3,6 +3,7 @@ import type { Command, Option } from 'commander'
 import { LineCounter, parseDocument } from 'yaml'
 import { messageOf, SluiceError } from '../errors/index.ts'
 import { VALUES } from './config-values.ts'
+import { HELP_ALL } from './help.ts'
 import { isRepeatable } from './options.ts'
 import { readText } from './secrets.ts'
 
@@ -28,7 +29,7 @@ const ONLY_FLAGS = new Set(['config', 'help', 'version'])
 
 /** The options of a command that a file can set, by their names there. */
 export function fileOptions(command: Command): Map<string, Option> {
-  const options = command.options.filter(({ long, hidden }) => !hidden && long != null)
+  const options = command.options.filter(({ long, hidden }) => !hidden && long != null && long !== HELP_ALL)
   return new Map(
     options
       .map((option) => [option.long!.replace(/^--(no-)?/, ''), option] as const)

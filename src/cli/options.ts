@@ -67,9 +67,9 @@ export const CONFIG: () => Option = () =>
 export const QUIET: () => Option = () => new Option('-q, --quiet', 'say only what goes wrong')
 export const VERBOSE: () => Option = () => new Option('-v, --verbose', 'say more')
 export const LOG_FORMAT: () => Option = () =>
-  new Option('--log-format <format>', 'text for people, or a JSON object in each line')
-    .choices(['text', 'json'])
-    .default('text')
+  new Option('--log-format <format>', 'text for people, json: an object in each line; auto: text in a terminal')
+    .choices(['auto', 'text', 'json'])
+    .default('auto')
     .env('SLUICE_LOG_FORMAT')
 
 /** The options by which a client reaches a server. */

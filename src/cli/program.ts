@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Help } from 'commander'
 import { checkCommand } from './commands/check.ts'
 import { completionsCommand } from './commands/completions.ts'
 import { configCommand } from './commands/config.ts'
@@ -30,6 +30,7 @@ export function buildProgram(finish: Finish): Command {
     .exitOverride()
     .showHelpAfterError('(--help says what there is)')
     .configureOutput({ writeErr: (text) => void process.stderr.write(text.replace(/^error: /, 'sluice: ')) })
+  program.createHelp = () => Object.assign(new Help(), { subcommandTerm: (command: Command) => command.name() })
   for (const make of COMMANDS) program.addCommand(make(finish).copyInheritedSettings(program))
   const configurable = () => program.commands.filter(({ options }) => options.some(({ long }) => long === '--config'))
   program.addCommand(configCommand(finish, configurable).copyInheritedSettings(program))

@@ -5,6 +5,7 @@ import { Report } from './report.ts'
 export interface ReportFlags {
   quiet?: boolean
   verbose?: boolean
+  /** `text`, `json`, or `auto`: text in a terminal. Commands that keep no log have none, and speak to people. */
   logFormat?: string
 }
 
@@ -15,7 +16,8 @@ export function reportFor(
   write?: (text: string) => void,
 ): Report {
   const level = quiet ? 'quiet' : verbose ? 'verbose' : 'normal'
-  return new Report(level, logFormat === 'json' ? 'json' : 'text', about, write)
+  const json = logFormat === 'json' || (logFormat === 'auto' && !process.stderr.isTTY)
+  return new Report(level, json ? 'json' : 'text', about, write)
 }
 
 /** The signals that end a command. */

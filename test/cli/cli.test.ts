@@ -202,13 +202,50 @@ connect:
     })
   }
 
-  it('--help and --version go to standard output with exit 0', async () => {
-    for (const args of [['--help'], ['serve', '--help'], ['connect', '--help'], ['stdio', '--help'], ['--version']]) {
-      const running = sluice(args)
+  it('--version goes to standard output with exit 0', async () => {
+    const running = sluice(['--version'])
+    assert.equal(await running.exited, 0)
+    assert.match(running.stdout(), /^\d+\.\d+\.\d+\n$/)
+    assert.equal(running.stderr(), '')
+  })
+
+  it('--help of every command fits a screen, with examples; --help-all has every option', async () => {
+    const commands = ['serve', 'connect', 'stdio', 'check', 'status', 'token', 'config', 'policy', 'completions']
+    const further = [[], ['token', 'new'], ['token', 'list'], ['policy', 'explain'], ['config', 'check']]
+    for (const words of [...commands.map((name) => [name]), ...further]) {
+      const running = sluice([...words, '--help'])
       assert.equal(await running.exited, 0)
-      assert.notEqual(running.stdout(), '')
       assert.equal(running.stderr(), '')
+      const lines = running.stdout().trimEnd().split('\n')
+      assert.ok(lines.length <= 24, `${words.join(' ')}: ${lines.length} lines\n${running.stdout()}`)
+      for (const line of lines) assert.ok([...line].length <= 80, line)
     }
+    for (const name of ['serve', 'connect', 'stdio', 'check']) {
+      const [short, all] = await Promise.all(
+        ['--help', '--help-all'].map(async (flag) => {
+          const running = sluice([name, flag])
+          assert.equal(await running.exited, 0)
+          return running.stdout()
+        }),
+      )
+      assert.match(short!, /--help-all[\s\S]*Examples?:/)
+      assert.doesNotMatch(short!, /SLUICE_TOKEN_FILE|--timeout/)
+      assert.match(all!, /SLUICE_TOKEN_FILE[\s\S]*Examples?:/)
+      assert.match(all!, name === 'serve' ? /--dial-timeout/ : /--timeout/)
+    }
+  })
+
+  it('logs text in a terminal and JSON lines otherwise, unless told', async () => {
+    const args = ['serve', '--listen', '0', '--no-auth']
+    const log = sluice(args, { SLUICE_LOG_FORMAT: 'auto' })
+    await said(log, /serving on/)
+    for (const line of log.stderr().trimEnd().split('\n')) {
+      assert.deepEqual(Object.keys(JSON.parse(line)), ['time', 'level', 'message'])
+    }
+    await log.stop()
+    const told = sluice([...args, '--log-format', 'text'], { SLUICE_LOG_FORMAT: 'auto' })
+    await said(told, /^sluice: serving on/)
+    await told.stop()
   })
 
   it('refuses a token file that others can read, one that is malformed, and a short token, never printing it', async () => {

@@ -136,7 +136,7 @@ describe('the display of connect', () => {
     const server = await serve(['--allow', `127.0.0.1:${target.port}`], { SLUICE_TOKEN: TOKEN })
     const port = await closedPort()
     const args = [process.execPath, CLI, 'connect', server.url, '-L', `${port}:127.0.0.1:${target.port}`]
-    const env: NodeJS.ProcessEnv = { ...process.env, TERM: 'xterm', SLUICE_TOKEN: TOKEN }
+    const env: NodeJS.ProcessEnv = { ...process.env, TERM: 'xterm', SLUICE_TOKEN: TOKEN, SLUICE_LOG_FORMAT: 'auto' }
     delete env.CI
     const client = start(python, ['-c', `import pty, sys; sys.exit(pty.spawn(${JSON.stringify(args)}) >> 8)`], { env })
     const shown = () => Buffer.from(client.stdout(), 'latin1').toString()
@@ -144,6 +144,7 @@ describe('the display of connect', () => {
     const socket = await connectTo(port)
     await say(socket, 'in a terminal')
     await until(() => /round trip [\d.]+ ms[\s\S]*→ 127\.0\.0\.1:\d+ {2}1 connection/.test(shown()), 'the lines')
+    assert.match(shown(), /sluice: listening on 127\.0\.0\.1:\d+ for/)
     socket.destroy()
     client.child.stdin!.write('\x03')
     assert.equal(await client.exited, 130)

@@ -16,8 +16,10 @@ export interface Running {
   stop(signal?: NodeJS.Signals): Promise<number | string>
 }
 
+/** Starts a program; what sluice says without a terminal is text here, unless `options.env` says otherwise. */
 export function start(program: string, args: readonly string[], options: SpawnOptions = {}): Running {
-  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options })
+  const env = { SLUICE_LOG_FORMAT: 'text', ...(options.env ?? process.env) }
+  const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options, env })
   let out = ''
   let err = ''
   child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString('latin1')))

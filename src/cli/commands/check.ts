@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { parseHostPort, parseTarget } from '../../config/index.ts'
 import { type CheckStep, checkServer, verdictOf } from '../../node/index.ts'
 import { ExitCode, exitCodeOf, type Finish } from '../exit-codes.ts'
+import { fitHelp } from '../help.ts'
 import { type ClientFlags, clientOptions, readClientFlags } from '../options.ts'
 import { escapeControl } from '../report.ts'
 
@@ -18,6 +19,7 @@ const WITHOUT = new Set([
   '--ping-interval',
   '--quiet',
   '--verbose',
+  '--log-format',
 ])
 
 export function checkCommand(finish: Finish): Command {
@@ -27,7 +29,7 @@ export function checkCommand(finish: Finish): Command {
     .option('--target <target>', 'also whether the server connects us there: HOST:PORT or @NAME')
     .option('--json', 'the same as JSON, for programs')
   for (const option of clientOptions()) if (!WITHOUT.has(option.long!)) command.addOption(option)
-  return command
+  return fitHelp(command, ['--target', '--json', '--token-file', '--ca', '--pin', '--proxy', '--transport'])
     .addHelpText(
       'after',
       '\nThe exit code is 0 if all is well, otherwise that of what failed.\n\nExample:\n  sluice check wss://tunnel.example --target db:5432',

@@ -8,6 +8,7 @@ import { configurable, optionsWith, readConfigFile, type Section } from '../conf
 import { Display } from '../display.ts'
 import type { Finish } from '../exit-codes.ts'
 import { plainPair } from '../forwards.ts'
+import { fitHelp } from '../help.ts'
 import { type ClientFlags, CONFIG, clientOptions, list, readClientFlags, value } from '../options.ts'
 import { Reload } from '../reload.ts'
 import { readLogin } from '../secrets.ts'
@@ -43,7 +44,7 @@ export function connectCommand(finish: Finish): Command {
       value('--dynamic-auth-file <file>', 'USER:PASSWORD that -D asks for, in a file', 'SLUICE_DYNAMIC_AUTH_FILE'),
     )
   for (const option of clientOptions()) command.addOption(option)
-  return command
+  command
     .addOption(
       value(
         '--carriers <n>',
@@ -54,9 +55,10 @@ export function connectCommand(finish: Finish): Command {
     )
     .addOption(CONFIG())
     .option('--no-retry', 'give up if the first contact fails, whatever the reason')
+  return fitHelp(command, ['--local', '--reverse', '--dynamic', '--token-file', '--proxy', '--config'])
     .addHelpText(
       'after',
-      '\nExamples:\n  sluice connect wss://tunnel.example -L 5432:db:5432\n  psql -h 127.0.0.1 -p 5432\n  sluice connect wss://tunnel.example -D 1080 -R 2222:localhost:22 -L 53:1.1.1.1:53/udp\n  sluice connect ws://noVNC:6080 -L 5900:vnc:5900 --url-template /websockify',
+      '\nExamples:\n  sluice connect wss://tunnel.example -L 5432:db:5432\n  psql -h 127.0.0.1 -p 5432\n  sluice connect wss://tunnel.example -D 1080 -R 2222:localhost:22\n  sluice connect wss://tunnel.example -L 53:1.1.1.1:53/udp\n  sluice connect ws://noVNC:6080 -L 5900:vnc:5900 --url-template /websockify',
     )
     .action(async (url: string | undefined, _: unknown, self: Command) => finish(await runConnect(url, self)))
 }

@@ -28,6 +28,7 @@ import {
 import { AuditLog } from '../audit.ts'
 import { changedOptions, configurable, optionsWith, readConfigFile } from '../config-file.ts'
 import type { Finish } from '../exit-codes.ts'
+import { fitHelp } from '../help.ts'
 import { CONFIG, LOG_FORMAT, list, PING, QUIET, TOKEN_FILE_MODE, VERBOSE, value } from '../options.ts'
 import { Reload, type Reloadable } from '../reload.ts'
 import type { Report } from '../report.ts'
@@ -129,10 +130,18 @@ const OPTIONS: readonly (() => Option)[] = [
 export function serveCommand(finish: Finish): Command {
   const command = new Command('serve').description('accept WebSockets and connect them to TCP targets')
   for (const option of OPTIONS) command.addOption(option())
-  return command
+  return fitHelp(command, [
+    '--listen',
+    '--tls-cert',
+    '--tls-key',
+    '--token-file',
+    '--allow',
+    '--allow-reverse',
+    '--config',
+  ])
     .addHelpText(
       'after',
-      '\nExamples:\n  sluice serve --allow db.corp:5432\n  sluice serve --listen :443 --tls-cert fullchain.pem --tls-key key.pem --token-file tokens --allow "*.corp:22"',
+      '\nExamples:\n  sluice serve --allow db.corp:5432\n  sluice serve --listen :443 --tls-cert c.pem --tls-key k.pem --token-file who',
     )
     .action(async (flags: ServeFlags, self: Command) => finish(await runServe(flags, self)))
 }

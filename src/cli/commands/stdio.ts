@@ -25,6 +25,7 @@ import {
   wireTarget,
 } from '../../node/index.ts'
 import { ExitCode, exitCodeOf, type Finish } from '../exit-codes.ts'
+import { fitHelp } from '../help.ts'
 import { type ClientFlags, clientOptions, readClientFlags } from '../options.ts'
 import { pathsFile } from '../status-socket.ts'
 import { reportFor } from '../world.ts'
@@ -38,7 +39,7 @@ export function stdioCommand(finish: Finish): Command {
     .argument('<url>', 'the server, as for connect')
     .argument('<target>', 'HOST:PORT or @NAME')
   for (const option of clientOptions()) command.addOption(option)
-  return command
+  return fitHelp(command, ['--token-file', '--ca', '--pin', '--proxy', '--transport'])
     .addHelpText('after', "\nExample:\n  ssh -o ProxyCommand='sluice stdio wss://tunnel.example %h:%p' user@db")
     .action(async (url: string, target: string, flags: ClientFlags) => finish(await runStdio(url, target, flags)))
 }

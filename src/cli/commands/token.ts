@@ -30,10 +30,7 @@ export function tokenCommand(finish: Finish): Command {
       .option('--expires <date>', 'until the end of this day (2027-01-31), or 2027-01-31T12:00:00Z')
       .option('--allow <rule>', 'what it may reach, in place of what serve allows (repeatable)', add)
       .option('--allow-reverse <rule>', 'what it may have listened on, in place of what serve allows (repeatable)', add)
-      .addHelpText(
-        'after',
-        '\nExample:\n  sluice token new ann --token-file tokens --expires 2027-01-31 --allow db.corp:5432',
-      )
+      .addHelpText('after', '\nExample:\n  sluice token new ann --token-file tokens --allow db.corp:5432')
       .action((name: string, flags: NewFlags) => finish(makeToken(name, flags))),
   )
   command.addCommand(
