@@ -16,7 +16,20 @@ export const MAY = {
   proxy: ['errors'],
   config: ['errors'],
   node: ['errors', 'wire', 'session', 'link', 'carriers', 'client', 'websocket', 'proxy', 'config', 'node:'],
-  server: ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config', 'node', 'node:', 'selfsigned'],
+  server: [
+    'errors',
+    'wire',
+    'session',
+    'link',
+    'websocket',
+    'proxy',
+    'config',
+    'node',
+    'node:',
+    'selfsigned',
+    'jose',
+    'sirv',
+  ],
   cli: [
     'errors',
     'wire',
@@ -30,6 +43,8 @@ export const MAY = {
     'node:',
     'commander',
     'yaml',
+    'jose',
+    'prom-client',
   ],
 }
 const PURE = ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config']

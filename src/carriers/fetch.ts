@@ -6,22 +6,24 @@ export class FetchClient implements HttpClient {
   /** Browsers have six connections to a host over HTTP/1.1, and others of the page want some too. */
   readonly posts = 3
   readonly #base: string
-  readonly #headers: Record<string, string>
+  readonly #token: string | undefined | (() => string | Promise<string>)
 
   /** @param base `https://host/prefix/http` */
-  constructor(base: string, token: string | undefined) {
+  constructor(base: string, token: string | undefined | (() => string | Promise<string>)) {
     this.#base = base
-    this.#headers = token === undefined ? {} : { Authorization: `Bearer ${token}` }
+    this.#token = token
   }
 
   async post(path: string, body: Uint8Array | undefined, signal: AbortSignal): Promise<HttpAnswer> {
+    const token = typeof this.#token === 'function' ? await this.#token() : this.#token
+    const known = token === undefined ? {} : { Authorization: `Bearer ${token}` }
     const typed = body === undefined ? {} : { 'Content-Type': 'application/octet-stream' }
     const content = body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }
     let response: Response
     try {
       response = await fetch(`${this.#base}${path}`, {
         method: 'POST',
-        headers: { ...this.#headers, ...typed },
+        headers: { ...known, ...typed },
         ...content,
         signal,
         cache: 'no-store',

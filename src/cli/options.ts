@@ -34,7 +34,8 @@ export function list(flags: string, description: string, env: string): Option {
     .env(env)
     .argParser((text: string, before: string[] | undefined) => [
       ...(before ?? []),
-      ...text.split(/\s+/).filter((part) => part !== ''),
+      // `RULE for NAME` is one.
+      ...text.split(/(?<!\sfor)\s+(?!for\s)/).filter((part) => part !== ''),
     ])
 }
 
@@ -77,6 +78,9 @@ export function clientOptions(): Option[] {
   return [
     TOKEN_FILE(),
     TOKEN_FILE_MODE(),
+    value('--login-file <file>', 'USER:PASSWORD in place of a token, in a file', 'SLUICE_LOGIN_FILE'),
+    value('--cert <file>', 'a certificate to show to the server, in PEM', 'SLUICE_CERT'),
+    value('--key <file>', 'its private key, in PEM', 'SLUICE_KEY'),
     value('--ca <file>', 'trust the certificates in this PEM file instead of the system’s', 'SLUICE_CA'),
     value('--pin <pin>', 'trust this key and no other: sha256/BASE64, as the server prints it', 'SLUICE_PIN'),
     value(
@@ -118,6 +122,9 @@ export function clientOptions(): Option[] {
 export interface ClientFlags {
   tokenFile?: string
   tokenFileMode: string
+  loginFile?: string
+  cert?: string
+  key?: string
   ca?: string
   pin?: string
   proxy?: string
@@ -149,13 +156,9 @@ export function readClientFlags(urlText: string, flags: ClientFlags): ReadClient
       { remedy: 'Use wss://.' },
     )
   }
-  const token =
-    flags.tokenFile === undefined
-      ? environmentToken()
-      : parseClientToken(readSecret(flags.tokenFile, '--token-file', flags.tokenFileMode), flags.tokenFile)
   return {
     url,
-    token,
+    ...readCredentials(url, flags),
     ca: flags.ca === undefined ? undefined : readText(flags.ca, '--ca'),
     pin: flags.pin === undefined ? undefined : parsePin(flags.pin),
     proxy,
@@ -166,6 +169,41 @@ export function readClientFlags(urlText: string, flags: ClientFlags): ReadClient
     maskAlways: flags.maskAlways ?? false,
     transport: flags.transport,
   }
+}
+
+/** Who we are. The token is read again each time that it is needed: it may have been renewed. */
+function readCredentials(
+  { secure }: ServerUrl,
+  { tokenFile, tokenFileMode, loginFile, cert, key }: ClientFlags,
+): Pick<ReadClientFlags, 'token' | 'login' | 'certificate'> {
+  if (loginFile !== undefined && tokenFile !== undefined) {
+    throw new SluiceError('ERR_SLUICE_USAGE', '--token-file and --login-file contradict each other', {
+      remedy: 'Give one of them.',
+    })
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new SluiceError('ERR_SLUICE_USAGE', '--cert and --key go together', { remedy: 'Give both files.' })
+  }
+  if (cert !== undefined && !secure) {
+    throw new SluiceError('ERR_SLUICE_USAGE', '--cert needs TLS', { remedy: 'Use wss://.' })
+  }
+  const certificate =
+    cert === undefined || key === undefined
+      ? {}
+      : { certificate: { cert: readText(cert, '--cert'), key: readSecret(key, '--key', tokenFileMode) } }
+  if (loginFile !== undefined) return { ...certificate, login: readLogin(loginFile, '--login-file', tokenFileMode) }
+  if (tokenFile === undefined) return { ...certificate, token: environmentToken() }
+  const read = () => parseClientToken(readSecret(tokenFile, '--token-file', tokenFileMode), tokenFile)
+  let last = read()
+  const token = () => {
+    try {
+      last = read()
+    } catch {
+      // It is being replaced: the last one may still do, and the server says if not.
+    }
+    return last
+  }
+  return { ...certificate, token }
 }
 
 /** The proxy on the way out: what --proxy says, or what the environment does. */

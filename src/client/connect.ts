@@ -12,8 +12,11 @@ import { Feature, withDefaults } from '../wire/index.ts'
 import { Tunnel, type TunnelEvents, watchLink } from './tunnel.ts'
 
 export interface ConnectOptions extends TunnelEvents {
-  /** Sent as the subprotocol `authorization.bearer.…`, since browsers cannot set headers. */
-  readonly token?: string
+  /**
+   * Sent as the subprotocol `authorization.bearer.…`, since browsers cannot set headers. A function is asked each time that one
+   * is needed: for tickets, of which each is good once, and for tokens that expire.
+   */
+  readonly token?: string | (() => string | Promise<string>)
   /** Milliseconds for the WebSocket to open. Default 10 s. */
   readonly timeout?: number
   /** Another implementation of the W3C API. Default: the host's own. */
@@ -55,9 +58,9 @@ export async function connect(url: string | URL, options: ConnectOptions = {}): 
     parameters: PARAMETERS,
     events,
     ways: ['websocket', 'stream', 'poll', 'turns'],
-    open: (way, route, signal) =>
+    open: async (way, route, signal) =>
       way === 'websocket'
-        ? openCarrier(route ? `${base}?route=${route}` : base, options, signal)
+        ? openCarrier(route ? `${base}?route=${route}` : base, await tokenOf(options), options, signal)
         : openOverHttp(base, way as HttpWay, route, options, signal),
   })
   const tunnel = new Tunnel(link, webHost, closed)
@@ -95,14 +98,23 @@ function openOverHttp(
   return opened.finally(() => clearTimeout(timer))
 }
 
-function openCarrier(url: string, options: ConnectOptions, signal: AbortSignalLike): Promise<Carrier> {
+function tokenOf({ token }: ConnectOptions): string | undefined | Promise<string> {
+  return typeof token === 'function' ? token() : token
+}
+
+function openCarrier(
+  url: string,
+  token: string | undefined,
+  options: ConnectOptions,
+  signal: AbortSignalLike,
+): Promise<Carrier> {
   const Implementation = options.WebSocket ?? globalThis.WebSocket
   if (Implementation === undefined) {
     throw new SluiceError('ERR_SLUICE_CONFIG', 'this host has no WebSocket', {
       remedy: 'On Node before 22, import from sluice/node.',
     })
   }
-  const bearer = options.token === undefined ? [] : [`authorization.bearer.${options.token}`]
+  const bearer = token === undefined ? [] : [`authorization.bearer.${token}`]
   const timeout = options.timeout ?? TIMEOUT
   return new Promise((resolve, reject) => {
     const ws = new Implementation(url, [PROTOCOL, ...bearer])

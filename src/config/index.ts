@@ -23,6 +23,7 @@ export {
   plainTarget,
   type Target,
 } from './forward.ts'
+export { type Limit, type LimitTerms, parseLimit } from './limit.ts'
 export {
   environmentProxy,
   formatProxyUrl,
@@ -31,7 +32,15 @@ export {
   parseLogin,
   parseProxyUrl,
 } from './proxy-url.ts'
-export { canonicalName, type HostPattern, parseReverseRule, parseRule, type ReverseRule, type Rule } from './rule.ts'
+export {
+  canonicalName,
+  type HostPattern,
+  isFor,
+  parseReverseRule,
+  parseRule,
+  type ReverseRule,
+  type Rule,
+} from './rule.ts'
 export { parseForwards, type SpecOption } from './spec.ts'
 export {
   checkToken,

@@ -16,10 +16,14 @@ export type HostPattern =
   /** A target of the configuration. */
   | { readonly kind: 'named'; readonly name: string }
 
-/** An allow rule: who may reach what (docs/rules.md). */
+/** A rule: who may reach what, or may not (docs/rules.md). */
 export interface Rule {
   /** As it was written. */
   readonly text: string
+  /** Whether what it matches is forbidden. */
+  readonly deny: boolean
+  /** Whom it is for: names and `group:NAME`, `*` at the end for any; undefined for everybody. */
+  readonly who: readonly string[] | undefined
   readonly host: HostPattern
   readonly protocol: 'tcp' | 'udp'
   /** Inclusive ranges; empty for a named target, whose port is its own. */
@@ -27,26 +31,53 @@ export interface Rule {
 }
 
 const EXAMPLES =
-  'Examples: db.corp:5432, *.corp:22, 10.0.0.0/8:*, [fd00::/8]:80-90,443, *:443, 1.1.1.1:53/udp, /run/db.sock, @web.'
+  'Examples: db.corp:5432, *.corp:22, 10.0.0.0/8:*, [fd00::/8]:80-90,443, *:443, 1.1.1.1:53/udp, /run/db.sock, @web, !10.0.0.7:*, 10.0.0.0/8:22 for ann.'
 
 /**
- * RULE = HOST ":" PORTS ["/udp"], "/" PATH or "@" NAME; see docs/rules.md for the grammar.
+ * RULE = ["!"] (HOST ":" PORTS ["/udp"], "/" PATH or "@" NAME) [" for " WHO *("," WHO)]; see docs/rules.md for the grammar.
  *
  * @throws SluiceError `ERR_SLUICE_USAGE`
  */
 export function parseRule(text: string): Rule {
   const what = `rule ${JSON.stringify(text)}`
+  const [pattern = '', names, ...more] = text.split(/\s+for\s+/)
+  if (more.length > 0) throw usage(`${what} says "for" twice`, EXAMPLES)
+  const deny = pattern.startsWith('!')
+  const about = { text, deny, who: names === undefined ? undefined : parseWho(names, what) }
+  return { ...about, ...parseWhat(deny ? pattern.slice(1) : pattern, what) }
+}
+
+/** Names of principals, and of groups of theirs. */
+export function parseWho(text: string, what: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim())
+  const wrong = names.find((name) => !/^[\x21-\x7e]+$/.test(name) || /\*./.test(name))
+  if (wrong === undefined) return names
+  throw usage(`${what}: ${JSON.stringify(wrong)} is not a name, group:NAME, or the beginning of one with * after it`)
+}
+
+/** Whether somebody is among those that are named. */
+export function isFor(
+  who: readonly string[] | undefined,
+  { name, groups = [] }: { readonly name: string; readonly groups?: readonly string[] },
+): boolean {
+  const all = [name, ...groups.map((group) => `group:${group}`)]
+  return (
+    who === undefined ||
+    who.some((one) => (one.endsWith('*') ? all.some((is) => is.startsWith(one.slice(0, -1))) : all.includes(one)))
+  )
+}
+
+function parseWhat(text: string, what: string): Pick<Rule, 'host' | 'protocol' | 'ports'> {
   if (text.startsWith('@')) {
     if (!isTargetName(text.slice(1)))
       throw usage(`${what}: the target's name has a character that is not allowed`, EXAMPLES)
-    return { text, host: { kind: 'named', name: text.slice(1) }, protocol: 'tcp', ports: [] }
+    return { host: { kind: 'named', name: text.slice(1) }, protocol: 'tcp', ports: [] }
   }
-  if (text.startsWith('/')) return { text, host: { kind: 'path', path: text }, protocol: 'tcp', ports: [] }
+  if (text.startsWith('/')) return { host: { kind: 'path', path: text }, protocol: 'tcp', ports: [] }
   const udp = text.endsWith('/udp')
   const match = /^(\[[^\]]*\]|[^:]+):([^:]+)$/.exec(udp ? text.slice(0, -4) : text)
   if (match === null) throw usage(`${what} is not HOST:PORTS`, EXAMPLES)
   return {
-    text,
     host: parsePattern(match[1]!, what),
     protocol: udp ? 'udp' : 'tcp',
     ports: match[2]!.split(',').map((range) => parseRange(range, what)),

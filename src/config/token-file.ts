@@ -2,11 +2,13 @@ import { messageOf } from '../errors/index.ts'
 import { usage } from './address.ts'
 import { parseReverseRule, parseRule, type ReverseRule, type Rule } from './rule.ts'
 
-/** A token of a server's token file: the name it is known by, and either itself or its SHA-256 in hexadecimal. */
+/** A line of a server's token file: a name, and a token, the SHA-256 of one in hexadecimal, or the hash of a password. */
 export interface TokenEntry {
   readonly name: string
   readonly token?: string
   readonly sha256?: string
+  /** A PHC string of scrypt: `$scrypt$ln=17,r=8,p=1$SALT$KEY`. */
+  readonly password?: string
   /** From when on it is worth nothing: a time of ISO 8601, in UTC; undefined for never. */
   readonly expires?: string
   /** What it may reach, in place of the server's rules; undefined: what those say. */
@@ -50,7 +52,7 @@ export function checkToken(token: string, what: string): string {
 }
 
 /**
- * A server's token file: one `name:token` or `name:sha256-HEX` a line, `#` comments. There may follow, after spaces: `expires=2027-01-31` (the
+ * A server's token file: one `name:token`, `name:sha256-HEX` or `name:$scrypt$…` a line, `#` comments. There may follow, after spaces: `expires=2027-01-31` (the
  * end of that day) or `expires=2027-01-31T12:00:00Z`, and any number of `allow=RULE` and `allow-reverse=RULE`.
  *
  * @param least 0 where a file in which nobody stands means that nobody may come in
@@ -67,6 +69,7 @@ export function parseTokenFile(text: string, file: string, least: 0 | 1 = 1): To
       .split(/\s+/)
     if (colon < 1 || !NAME.test(name)) throw usage(`${what} is not name:token or name:sha256-HEX`)
     const terms = parseTerms(more, what)
+    if (value.startsWith('$')) return { name, password: checkHash(value, what), ...terms }
     if (!value.startsWith('sha256-')) return { name, token: checkToken(value, what), ...terms }
     const sha256 = value.slice('sha256-'.length).toLowerCase()
     if (!/^[0-9a-f]{64}$/.test(sha256)) throw usage(`${what}: sha256- must be followed by 64 hexadecimal digits`)
@@ -77,6 +80,18 @@ export function parseTokenFile(text: string, file: string, least: 0 | 1 = 1): To
   const twice = entries.find((entry, index) => entries.findIndex(({ name }) => name === entry.name) !== index)
   if (twice !== undefined) throw usage(`${file}: the name "${twice.name}" stands there twice`)
   return entries
+}
+
+/** @throws SluiceError `ERR_SLUICE_USAGE` for costs that would be no protection, or take too much */
+function checkHash(text: string, what: string): string {
+  const [, ln, r, p] =
+    /^\$scrypt\$ln=(\d\d),r=(\d),p=(\d)\$[A-Za-z0-9+/]{22,86}\$[A-Za-z0-9+/]{43,86}$/.exec(text) ?? []
+  const memory = 2 ** Number(ln) * Number(r) * 128
+  if (memory >= 2 ** 24 && memory <= 2 ** 28 && Number(p) >= 1) return text
+  throw usage(
+    `${what}: the hash of the password is not $scrypt$ln=17,r=8,p=1$SALT$KEY, with 16 to 256 MiB of memory`,
+    'Make it with: sluice token new NAME --password-file FILE',
+  )
 }
 
 const EXPIRES = /^expires=(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(T(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?Z)?$/
@@ -124,21 +139,22 @@ export function checkTokenName(name: string): string {
   throw usage(`the name ${JSON.stringify(name)} is not 1 to 64 of A-Z a-z 0-9 _ . @ -`)
 }
 
-/** The line for a token file that lets a token in without showing it. */
+/** The line for a token file that lets a token, or a password, in without showing it. */
 export function formatTokenLine(entry: TokenLine): string {
-  const { name, sha256, expires, allow = [], allowReverse = [] } = entry
+  const { name, sha256, password, expires, allow = [], allowReverse = [] } = entry
   const terms = [
     ...(expires === undefined ? [] : [`expires=${expires}`]),
     ...allow.map((rule) => `allow=${rule}`),
     ...allowReverse.map((rule) => `allow-reverse=${rule}`),
   ]
-  return [`${name}:sha256-${sha256}`, ...terms].join(' ')
+  return [`${name}:${password ?? `sha256-${sha256}`}`, ...terms].join(' ')
 }
 
 /** What {@link formatTokenLine} writes, rules as they are written. */
 export interface TokenLine {
   readonly name: string
-  readonly sha256: string
+  readonly sha256?: string
+  readonly password?: string
   readonly expires?: string | undefined
   readonly allow?: readonly string[] | undefined
   readonly allowReverse?: readonly string[] | undefined
@@ -162,6 +178,7 @@ export function parseClientToken(text: string, file: string): string {
   const token = first.line
     .replace(/^[A-Za-z0-9_.@-]{1,64}:/, '')
     .replace(/(?:\s+(?:expires|allow|allow-reverse)=\S+)+$/, '')
-  if (token.startsWith('sha256-')) throw usage(`${file} has only the hash of a token: a client needs the token itself`)
+  if (token.startsWith('sha256-') || token.startsWith('$scrypt$'))
+    throw usage(`${file} has only a hash: a client needs the token itself`)
   return checkToken(token, `${file}, line ${first.number}`)
 }

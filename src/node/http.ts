@@ -1,7 +1,8 @@
 import http from 'node:http'
 import type { HttpAnswer, HttpClient } from '../carriers/index.ts'
 import type { ServerUrl } from '../config/index.ts'
-import { type OpenOptions, requestFields, unreachable } from './open.ts'
+import type { HeaderFields } from '../websocket/index.ts'
+import { type OpenOptions, unreachable } from './open.ts'
 import { reachServer } from './reach.ts'
 
 /** Requests of a carrier over HTTP/1.1, on connections that are kept: through the proxy, and with the trust, of a WebSocket. */
@@ -11,9 +12,10 @@ export class NodeHttpClient implements HttpClient {
   readonly #headers: http.OutgoingHttpHeaders
   readonly #agent: http.Agent
 
-  constructor(url: ServerUrl, options: OpenOptions) {
+  /** @param fields as `requestFields` gives them */
+  constructor(url: ServerUrl, options: OpenOptions, fields: HeaderFields) {
     this.#url = url
-    this.#headers = { Host: url.authority, ...Object.fromEntries(requestFields(options)) }
+    this.#headers = { Host: url.authority, ...Object.fromEntries(fields) }
     this.#agent = new http.Agent({ keepAlive: true })
     // Node takes a connection that comes later, which its types do not say.
     const agent = this.#agent as { createConnection?: unknown }

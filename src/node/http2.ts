@@ -23,6 +23,7 @@ export async function openHttp2(
   options: OpenOptions & { readonly maxMessage: number },
 ): Promise<Http2Carrier> {
   const { timeout = OPEN_TIMEOUT } = options
+  const fields = await requestFields(options)
   if (!url.secure)
     throw new SluiceError('ERR_SLUICE_REFUSED', 'HTTP/2 is used over TLS only', { remedy: 'Use wss://.' })
   const socket = await reachServer(url, options, 'h2')
@@ -36,7 +37,7 @@ export async function openHttp2(
   const stream = session.request({
     ':method': 'POST',
     ':path': `${url.prefix}/http${query}`,
-    ...Object.fromEntries(requestFields(options)),
+    ...Object.fromEntries(fields),
     'content-type': 'application/octet-stream',
   })
   return new Promise((resolve, reject) => {

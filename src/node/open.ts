@@ -20,7 +20,10 @@ import { sha1Base64, WebSocketStream } from './websocket.ts'
 
 /** How to reach a server and what to say to it. */
 export interface OpenOptions extends TlsTrust {
-  readonly token?: string | undefined
+  /** A token, or what gives one each time that one is needed. */
+  readonly token?: string | (() => string | Promise<string>) | undefined
+  /** User and password (RFC 7617), in place of a token. */
+  readonly login?: { readonly user: string; readonly password: string } | undefined
   readonly fields?: HeaderFields
   readonly protocols?: readonly string[]
   /** The proxy on the way out, if there is one. */
@@ -55,7 +58,7 @@ export async function openWebSocket(url: ServerUrl, path: string, options: OpenO
     path,
     key: randomBytes(16).toString('base64'),
     protocols: options.protocols ?? [],
-    fields: requestFields(options),
+    fields: await requestFields(options),
   }
   const { stream, head, early } = await exchange(url, formatRequest(request), options)
   let protocol: string | undefined
@@ -80,16 +83,19 @@ export interface Probed extends ResponseHead {
  * 426 where a WebSocket would be accepted; it dials nothing.
  */
 export async function probe(url: ServerUrl, path: string, options: OpenOptions): Promise<Probed> {
-  const fields = requestFields(options).map(([name, value]) => `${name}: ${value}\r\n`)
+  const fields = (await requestFields(options)).map(([name, value]) => `${name}: ${value}\r\n`)
   const text = `GET ${path} HTTP/1.1\r\nHost: ${url.authority}\r\nConnection: close\r\n${fields.join('')}\r\n`
   const { stream, head, early } = await exchange(url, text, options)
   stream.destroy()
   return { ...head, reasonLine: firstLine(early) }
 }
 
-export function requestFields(options: OpenOptions): HeaderFields {
-  const token = options.token === undefined ? [] : [['Authorization', `Bearer ${options.token}`] as const]
-  return [...token, ...(options.fields ?? [])]
+/** The header fields that every request has: who we are, and what was asked for beside. */
+export async function requestFields({ token, login, fields = [] }: OpenOptions): Promise<HeaderFields> {
+  const basic = login && Buffer.from(`${login.user}:${login.password}`).toString('base64')
+  const bearer = typeof token === 'function' ? await token() : token
+  const credentials = basic !== undefined ? `Basic ${basic}` : bearer !== undefined ? `Bearer ${bearer}` : undefined
+  return [...(credentials === undefined ? [] : [['Authorization', credentials] as const]), ...fields]
 }
 
 interface Exchange {

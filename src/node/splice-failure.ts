@@ -4,7 +4,7 @@ import type { SpliceOutcome } from './splice.ts'
 
 /** What a connection's end means: undefined if all went well, or if the local program broke it off. */
 export function spliceFailure({ error }: SpliceOutcome, name: string): SluiceError | undefined {
-  if (error === undefined || error.from === 'tcp') return undefined
+  if (error === undefined || error.from === 'tcp' || error.from === 'here') return undefined
   if (error.from === 'open') return openFailure(error.code, error.text, name)
   if (error.code === ResetCode.POLICY) {
     return new SluiceError('ERR_SLUICE_POLICY', `the server does not allow ${name} any more`)

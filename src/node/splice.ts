@@ -17,6 +17,8 @@ export type SpliceError =
   | { readonly from: 'open'; readonly code: number; readonly text: string }
   | { readonly from: 'stream'; readonly code: number; readonly text: string }
   | { readonly from: 'tcp'; readonly error: Error | undefined }
+  /** It was ended on this side. */
+  | { readonly from: 'here'; readonly text: string }
 
 /** What the TCP side is told before anything of the target: the answer of a proxy protocol. */
 export interface SpliceGreeting {
@@ -182,13 +184,13 @@ export class Splice implements StreamHandler {
     if (this.#tcpFinished) this.#finish(undefined)
   }
 
-  /** Ends both sides at once. */
-  abort(code: number = ResetCode.CANCELLED): void {
+  /** Ends both sides at once. @param why for the outcome */
+  abort(code: number = ResetCode.CANCELLED, why?: string): void {
     if (this.#over) return
     this.#link.touch()
     this.#stream.abort(code)
     this.#tcp.reset()
-    this.#finish({ from: 'tcp', error: undefined })
+    this.#finish(why === undefined ? { from: 'tcp', error: undefined } : { from: 'here', text: why })
   }
 
   #finish(error: SpliceError | undefined): void {

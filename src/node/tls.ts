@@ -8,6 +8,8 @@ export interface TlsTrust {
   readonly ca?: string | undefined
   /** `sha256/BASE64` of the server's public key (SubjectPublicKeyInfo, RFC 7469 §2.4); then no CA is asked. */
   readonly pin?: string | undefined
+  /** What we show if the server asks who we are: a chain and its key, in PEM. */
+  readonly certificate?: { readonly cert: string; readonly key: string } | undefined
 }
 
 const PIN = /^sha256\/([A-Za-z0-9+/]{43}=)$/
@@ -37,11 +39,12 @@ export function parsePin(text: string): string {
 }
 
 /** The options for tls.connect() that follow from the trust. */
-export function trustOptions({ ca, pin }: TlsTrust): ConnectionOptions {
+export function trustOptions({ ca, pin, certificate }: TlsTrust): ConnectionOptions {
   // With a pin the key is compared after the handshake and before a byte is sent: see checkPeer.
   return {
     minVersion: 'TLSv1.2',
     ...(ca === undefined ? {} : { ca }),
+    ...certificate,
     ...(pin === undefined ? {} : { rejectUnauthorized: false }),
   }
 }

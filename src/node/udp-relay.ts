@@ -72,6 +72,7 @@ export class UdpTarget {
 /**
  * Joins a stream of kind UDP to an address; it ends with the stream, or after silence.
  *
+ * @param mayMove whether so many bytes may go: what may not is dropped
  * @returns what ends it at once
  * @throws as {@link UdpTarget.open}
  */
@@ -80,6 +81,7 @@ export async function relayUdp(
   pump: { touch(): void },
   to: { readonly address: string; readonly port: number; readonly idle: number },
   done: (outcome: UdpRelayOutcome) => void,
+  mayMove: (bytes: number) => boolean = () => true,
 ): Promise<() => void> {
   let [sent, received] = [0, 0]
   let over = false
@@ -94,6 +96,7 @@ export async function relayUdp(
     to.port,
     to.idle,
     (message) => {
+      if (!mayMove(message.length)) return
       sent += message.length
       pump.touch()
       stream.sendDatagram(message)
@@ -107,6 +110,7 @@ export async function relayUdp(
   stream.start({
     data: () => {},
     datagram: (payload) => {
+      if (!mayMove(payload.length)) return
       received += payload.length
       target.send(payload.slice())
     },

@@ -1,9 +1,11 @@
 import type { IncomingMessage } from 'node:http'
+import type { TLSSocket } from 'node:tls'
 import { formatHostPort, type HostPort } from '../config/index.ts'
 import { messageOf } from '../errors/index.ts'
 import { SESSION_PROTOCOL } from '../node/index.ts'
 import { checkRequest, fieldHas, fieldValues, type HeaderFields } from '../websocket/index.ts'
-import type { Auth, Principal } from './auth.ts'
+import type { Asking, Auth, Principal } from './auth/auth.ts'
+import { isTicket } from './auth/tickets.ts'
 import { type HttpAsked, parseHttpAsked } from './http/request.ts'
 import { hostAllowed, originAllowed } from './origin.ts'
 import type { Policy } from './policy/policy.ts'
@@ -14,10 +16,23 @@ export interface HttpRefusal {
   readonly status: number
   readonly message: string
   readonly fields: HeaderFields
+  /** Whether it was made before it was known who asks: where there is a site, that is shown instead. */
+  readonly stranger?: boolean
 }
 
 /** A handshake that is let in. */
-export type Admitted = AdmittedPlain | AdmittedSession | AdmittedWisp
+export type Admitted = AdmittedWebSocket | AdmittedHttp | AdmittedTicket
+
+/** One that becomes a WebSocket. */
+export type AdmittedWebSocket = AdmittedPlain | AdmittedSession | AdmittedWisp
+
+/** For a ticket. */
+export interface AdmittedTicket {
+  readonly kind: 'ticket'
+  readonly principal: Principal
+  /** The origin of the page that asks, if one does. */
+  readonly origin: string | undefined
+}
 
 /** A request of a carrier over HTTP (spec/http-1.md §2). */
 export interface AdmittedHttp {
@@ -73,10 +88,21 @@ export interface GateOptions {
   /** Whether `Host` must name this machine, and the further names that it may. */
   readonly checkHost: boolean
   readonly hosts: readonly string[]
+  /** Whose a request is. */
+  readonly clientOf: (request: IncomingMessage) => HostPort
 }
 
 /** The subprotocol of plain mode (websockify's), echoed if offered. */
 const PLAIN_PROTOCOL = 'binary'
+
+/** Somewhere a request can go: what it gets there before it is known who asks, and after. */
+interface Door {
+  before?(fields: HeaderFields): HttpRefusal | undefined
+  admit(principal: Principal, asking: Asking): Admitted | HttpRefusal
+}
+
+/** What comes of it, now or when it is known who asks. */
+export type Decision = Admitted | HttpRefusal | Promise<Admitted | HttpRefusal>
 
 /**
  * Everything that can be decided about a request before a WebSocket exists, policy that needs no DNS included. What is not
@@ -84,55 +110,135 @@ const PLAIN_PROTOCOL = 'binary'
  *
  * @returns undefined for a path that is none of the tunnel's
  */
-export function decide(request: IncomingMessage, options: GateOptions): Admitted | HttpRefusal | undefined {
+export function decide(request: IncomingMessage, options: GateOptions): Decision | undefined {
   const fields = fieldsOf(request)
-  if (asksForSession(request, fields, options.prefix)) return decideSession(request, fields, options)
-  if (pathOf(request) === `${options.prefix}/wisp/`) return decideWisp(request, fields, options)
-  let asked: Asked
-  let malformed: string | undefined
-  try {
-    asked = parsePath(request.url ?? '', options.prefix)
-    if (asked === undefined) return undefined
-  } catch (error) {
-    malformed = messageOf(error)
-  }
-  const stranger = refuseStranger(fields, options)
-  if (stranger !== undefined) return stranger
-  const principal = options.auth.authenticate(fields)
-  if (principal === undefined) return unauthenticated()
-  if (asked === undefined) return refusal(400, malformed ?? 'the path cannot be read')
-  const found = findTarget(asked, options, options.policyOf(principal))
-  if ('status' in found) return found
-  const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
-  if ('status' in upgrade) return upgrade
-  const protocol = upgrade.protocols.includes(PLAIN_PROTOCOL) ? PLAIN_PROTOCOL : undefined
-  return { kind: 'plain', principal, key: upgrade.key, protocol, ...found }
+  const door = doorAt(request, fields, options)
+  if (door === undefined) return undefined
+  const refused = refuseStranger(fields, options) ?? door.before?.(fields)
+  if (refused !== undefined) return { ...refused, stranger: !isListedPreflight(refused, fields, options) }
+  const asking = askingOf(request, fields, options.clientOf(request).host)
+  const go = (principal: Principal | undefined) =>
+    principal === undefined ? { ...unauthenticated(), stranger: true } : door.admit(principal, asking)
+  const found = options.auth.authenticate(asking)
+  return found instanceof Promise ? found.then(go) : go(found)
 }
 
-/**
- * The same for a request of a carrier over HTTP (spec/http-1.md §2); a page's preflight (Fetch §4.8) is answered with 204.
- *
- * @returns undefined for a path that is not that of such carriers
- */
-export function decideHttp(request: IncomingMessage, options: GateOptions): AdmittedHttp | HttpRefusal | undefined {
-  let asked: HttpAsked | undefined
-  let malformed: string | undefined
-  try {
-    asked = parseHttpAsked(request.url ?? '', options.prefix)
-    if (asked === undefined) return undefined
-  } catch (error) {
-    malformed = messageOf(error)
+function doorAt(request: IncomingMessage, fields: HeaderFields, options: GateOptions): Door | undefined {
+  const { prefix } = options
+  const path = pathOf(request)
+  if ((path === `${prefix}/` || path === prefix) && fieldHas(fields, 'sec-websocket-protocol', SESSION_PROTOCOL)) {
+    return sessionDoor(request, fields)
   }
-  const fields = fieldsOf(request)
-  const stranger = refuseStranger(fields, options)
-  if (stranger !== undefined) return stranger
-  const origin = fieldValues(fields, 'origin')[0]
-  if (request.method === 'OPTIONS' && origin !== undefined) return refusal(204, '', preflightFields(origin))
-  if (request.method !== 'POST') return refusal(405, 'only POST is answered here', [['Allow', 'POST']])
-  const principal = options.auth.authenticate(fields)
-  if (principal === undefined) return unauthenticated()
-  if (asked === undefined) return refusal(400, malformed ?? 'the request cannot be read')
-  return { kind: 'http', principal, asked, origin }
+  if (path === `${prefix}/wisp/`) return wispDoor(request, fields)
+  if (path === `${prefix}/ticket`) return ticketDoor(request, fields)
+  return httpDoor(request, fields, prefix) ?? plainDoor(request, fields, options)
+}
+
+/** For a session. */
+function sessionDoor(request: IncomingMessage, fields: HeaderFields): Door {
+  return {
+    admit: (principal) => {
+      const upgrade = upgradeOf(request, fields)
+      if ('status' in upgrade) return upgrade
+      const route = new URLSearchParams((request.url ?? '').split('?')[1] ?? '').get('route') ?? undefined
+      return { kind: 'session', principal, key: upgrade.key, protocol: SESSION_PROTOCOL, route }
+    },
+  }
+}
+
+/** Wisp v1 is asked for by its path alone; the first version knows no subprotocol. */
+function wispDoor(request: IncomingMessage, fields: HeaderFields): Door {
+  return {
+    admit: (principal) => {
+      const upgrade = upgradeOf(request, fields)
+      return 'status' in upgrade ? upgrade : { kind: 'wisp', principal, key: upgrade.key, protocol: undefined }
+    },
+  }
+}
+
+/** Plain mode: the target is in the URL. */
+function plainDoor(request: IncomingMessage, fields: HeaderFields, options: GateOptions): Door | undefined {
+  const asked = attempt(() => parsePath(request.url ?? '', options.prefix))
+  if (asked === undefined) return undefined
+  return {
+    admit: (principal) => {
+      if ('malformed' in asked) return refusal(400, asked.malformed)
+      const found = findTarget(asked, options, options.policyOf(principal))
+      if ('status' in found) return found
+      const upgrade = upgradeOf(request, fields)
+      if ('status' in upgrade) return upgrade
+      const protocol = upgrade.protocols.includes(PLAIN_PROTOCOL) ? PLAIN_PROTOCOL : undefined
+      return { kind: 'plain', principal, key: upgrade.key, protocol, ...found }
+    },
+  }
+}
+
+/** For a request of a carrier over HTTP (spec/http-1.md §2); a page's preflight (Fetch §4.8) is answered with 204. */
+function httpDoor(request: IncomingMessage, fields: HeaderFields, prefix: string): Door | undefined {
+  const asked = attempt(() => parseHttpAsked(request.url ?? '', prefix))
+  if (asked === undefined) return undefined
+  return {
+    ...postDoor(request),
+    admit: (principal) =>
+      'malformed' in asked
+        ? refusal(400, asked.malformed)
+        : { kind: 'http', principal, asked, origin: originOf(fields) },
+  }
+}
+
+/** Where whoever has credentials makes tickets for those who have none. */
+function ticketDoor(request: IncomingMessage, fields: HeaderFields): Door {
+  return {
+    ...postDoor(request),
+    admit: (principal, asking) =>
+      isTicket(asking)
+        ? refusal(403, 'a ticket makes no other')
+        : { kind: 'ticket', principal, origin: originOf(fields) },
+  }
+}
+
+function postDoor(request: IncomingMessage): Required<Pick<Door, 'before'>> {
+  return {
+    before: (fields) => {
+      const origin = originOf(fields)
+      if (request.method === 'OPTIONS' && origin !== undefined) return refusal(204, '', preflightFields(origin))
+      return request.method === 'POST' ? undefined : refusal(405, 'only POST is answered here', [['Allow', 'POST']])
+    },
+  }
+}
+
+/** What was read, or why it cannot be. */
+function attempt<T>(read: () => T): T | { readonly malformed: string } {
+  try {
+    return read()
+  } catch (error) {
+    return { malformed: messageOf(error) }
+  }
+}
+
+function upgradeOf(request: IncomingMessage, fields: HeaderFields): ReturnType<typeof checkRequest> {
+  return checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
+}
+
+/** A preflight of a page that the configuration names is answered even where there is a site. */
+function isListedPreflight({ status }: HttpRefusal, fields: HeaderFields, { origins }: GateOptions): boolean {
+  return status === 204 && origins.includes(originOf(fields) ?? '')
+}
+
+function originOf(fields: HeaderFields): string | undefined {
+  return fieldValues(fields, 'origin')[0]
+}
+
+function askingOf({ socket }: IncomingMessage, fields: HeaderFields, client: string): Asking {
+  const tls = socket as Partial<TLSSocket>
+  const certificate = tls.authorized === true ? tls.getPeerCertificate?.() : undefined
+  return {
+    fields,
+    peer: socket.remoteAddress ?? 'unix',
+    client,
+    // Without one it is an empty object.
+    certificate: certificate?.subject === undefined ? undefined : certificate,
+  }
 }
 
 function preflightFields(origin: string): HeaderFields {
@@ -154,47 +260,8 @@ export function originFields(origin: string | undefined): HeaderFields {
       ]
 }
 
-/** Whether it is the path of sessions, with their subprotocol. */
-function asksForSession(request: IncomingMessage, fields: HeaderFields, prefix: string): boolean {
-  const path = pathOf(request)
-  return (path === `${prefix}/` || path === prefix) && fieldHas(fields, 'sec-websocket-protocol', SESSION_PROTOCOL)
-}
-
 function pathOf(request: IncomingMessage): string {
   return (request.url ?? '').split('?')[0]!
-}
-
-function decideSession(
-  request: IncomingMessage,
-  fields: HeaderFields,
-  options: GateOptions,
-): AdmittedSession | HttpRefusal {
-  const guest = letIn(request, fields, options)
-  if ('status' in guest) return guest
-  const { principal, upgrade } = guest
-  const route = new URLSearchParams((request.url ?? '').split('?')[1] ?? '').get('route') ?? undefined
-  return { kind: 'session', principal, key: upgrade.key, protocol: SESSION_PROTOCOL, route }
-}
-
-/** Wisp v1 is asked for by its path alone; the first version knows no subprotocol. */
-function decideWisp(request: IncomingMessage, fields: HeaderFields, options: GateOptions): AdmittedWisp | HttpRefusal {
-  const guest = letIn(request, fields, options)
-  if ('status' in guest) return guest
-  return { kind: 'wisp', principal: guest.principal, key: guest.upgrade.key, protocol: undefined }
-}
-
-/** Origin, credentials and handshake of a request whose targets come later. */
-function letIn(
-  request: IncomingMessage,
-  fields: HeaderFields,
-  options: GateOptions,
-): { readonly principal: Principal; readonly upgrade: { readonly key: string } } | HttpRefusal {
-  const stranger = refuseStranger(fields, options)
-  if (stranger !== undefined) return stranger
-  const principal = options.auth.authenticate(fields)
-  if (principal === undefined) return unauthenticated()
-  const upgrade = checkRequest({ method: request.method ?? '', httpVersion: request.httpVersion, fields })
-  return 'status' in upgrade ? upgrade : { principal, upgrade }
 }
 
 function unauthenticated(): HttpRefusal {

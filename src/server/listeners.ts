@@ -5,6 +5,7 @@ import type { Session, Stream } from '../session/index.ts'
 import type { Target } from '../wire/index.ts'
 import { type Bind, type Member, Place } from './place.ts'
 import type { ReversePolicy, ReverseVerdict } from './policy/reverse.ts'
+import type { Lease } from './quotas.ts'
 
 /** What a session's listener needs of the session. */
 export interface ListeningSession {
@@ -13,6 +14,8 @@ export interface ListeningSession {
 }
 
 export interface ListenerEvents {
+  /** What a connection counts against; undefined if there are too many. @param end called when it has had its share */
+  lease(name: string, end: (why: string) => void): Lease | undefined
   /** A connection came, by this rule; every one ends in `ended`. */
   accepted(name: string, rule: string): void
   /** @param duration in milliseconds */

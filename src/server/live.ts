@@ -1,11 +1,5 @@
 import { errnoOf, SluiceError } from '../errors/index.ts'
-import {
-  Bridge,
-  type BridgeOutcome,
-  type SocketStream,
-  type SpliceOutcome,
-  type WebSocketStream,
-} from '../node/index.ts'
+import { Bridge, type BridgeOutcome, type ByteStream, type SpliceOutcome, type WebSocketStream } from '../node/index.ts'
 import { CloseCode } from '../websocket/index.ts'
 import type { Policy } from './policy/policy.ts'
 import { allows, type Use } from './policy/rules.ts'
@@ -32,9 +26,11 @@ export function streamOutcome({ sent, received, error }: SpliceOutcome, duration
   const how =
     error === undefined
       ? 'both ends'
-      : error.from === 'tcp'
-        ? `reset by the target${error.error === undefined ? '' : `: ${error.error.message}`}`
-        : `reset by the client: ${error.code} ${error.text}`.trim()
+      : error.from === 'here'
+        ? `ended here: ${error.text}`
+        : error.from === 'tcp'
+          ? `reset by the target${error.error === undefined ? '' : `: ${error.error.message}`}`
+          : `reset by the client: ${error.code} ${error.text}`.trim()
   return { duration, bytesUp: received, bytesDown: sent, how }
 }
 
@@ -49,7 +45,7 @@ export class Live {
     this.ws = ws
   }
 
-  bridge(target: SocketStream, name: string): Promise<BridgeOutcome> {
+  bridge(target: ByteStream, name: string): Promise<BridgeOutcome> {
     return new Promise((done) => {
       this.#bridge = new Bridge(this.ws, target, { role: 'server', name, done }).start()
     })
@@ -71,13 +67,22 @@ export class Live {
   /** Ends at once if what it leads to is not allowed any more; returns how many were ended. */
   recheck(policy: Policy): number {
     if (this.use === undefined || allows(policy, this.use)) return 0
-    this.ws.fail(new SluiceError('ERR_SLUICE_POLICY', 'POLICY', { closeCode: CloseCode.policy }))
+    this.forbid()
     return 1
+  }
+
+  forbid(): void {
+    forbid(this.ws)
   }
 
   shutDown(): void {
     this.#bridge?.shutDown(CloseCode.goingAway, 'server is shutting down')
   }
+}
+
+/** Ends a WebSocket that is not allowed any more: not by a closing handshake, until whose end a peer could go on sending. */
+export function forbid(ws: WebSocketStream): void {
+  ws.fail(new SluiceError('ERR_SLUICE_POLICY', 'POLICY', { closeCode: CloseCode.policy }))
 }
 
 /** Close code and reason for a target that could not be dialled; the reason names what the peer asked for, no more. */

@@ -13,6 +13,7 @@ import {
 import type { Stream, StreamHandler } from '../session/index.ts'
 import { ResetCode } from '../wire/index.ts'
 import type { ListenerEvents, ListeningSession } from './listeners.ts'
+import { metered } from './metered.ts'
 import type { ReverseVerdict } from './policy/reverse.ts'
 
 /** What clients may have listened on. */
@@ -97,9 +98,12 @@ export class Place {
     const { remoteAddress, remotePort } = tcp.socket
     const origin = remoteAddress === undefined ? '' : formatHostPort({ host: remoteAddress, port: remotePort ?? 0 })
     of.pump.touch()
+    const lease = member.events.lease(this.#name, (why) => this.#cut(of, () => splice.abort(ResetCode.POLICY, why)))
+    if (lease === undefined) return tcp.reset()
     const ended = this.#begin(member)
-    const splice = new Splice(tcp, of.pump, (outcome) => {
+    const splice: Splice = new Splice(metered(tcp, lease), of.pump, (outcome) => {
       carried.delete(end)
+      lease.release()
       ended(outcome)
     })
     const end = () => splice.abort(ResetCode.POLICY)
@@ -111,6 +115,8 @@ export class Place {
     const member = this.#next()
     if (member === undefined) return undefined
     const { of, carried } = member
+    const lease = member.events.lease(this.#name, () => this.#cut(of, () => end()))
+    if (lease === undefined) return undefined
     of.pump.touch()
     const ended = this.#begin(member)
     const flow: UdpFlow = new UdpFlow(
@@ -120,6 +126,7 @@ export class Place {
         datagram: events.datagram,
         closed: (failure) => {
           carried.delete(end)
+          lease.release()
           events.closed(failure)
           const error = failure && ({ from: 'open', ...failure } as const)
           ended({ ...(flow?.moved ?? { sent: 0, received: 0 }), error })
@@ -130,6 +137,13 @@ export class Place {
     const end = () => flow.abort(ResetCode.POLICY)
     carried.add(end)
     return flow
+  }
+
+  /** Ends something outside of the pump's own turns. */
+  #cut({ pump }: ListeningSession, end: () => void): void {
+    pump.touch()
+    end()
+    pump.flush()
   }
 
   #open({ of, stream }: Member, origin: string, handler: StreamHandler): Stream {

@@ -1,11 +1,12 @@
-import { BlockList, isIP, type Server, type Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import { type HostPort, parseIPv4, parseIPv6 } from '../config/index.ts'
-import { messageOf, SluiceError } from '../errors/index.ts'
+import { messageOf } from '../errors/index.ts'
 import { formatProxyHeader, type ProxyHeader, ProxyHeaderParser } from '../proxy/index.ts'
+import { Networks, plainAddress } from './networks.ts'
 
 /** Whom connections are really from, where a proxy that is trusted says so (PROXY protocol, in). */
 export class ProxiedClients {
-  readonly #trusted = new BlockList()
+  readonly #trusted: Networks
   /** By the proxy's end of the connection, which is unique while it lives: over TLS the socket is another object. */
   readonly #clients = new Map<string, HostPort>()
   readonly #timeout: number
@@ -20,18 +21,7 @@ export class ProxiedClients {
   constructor(from: readonly string[], timeout: number, refused: (from: string, why: string) => void) {
     this.#timeout = timeout
     this.#refused = refused
-    for (const text of from) {
-      const [address = '', bits, ...more] = text.split('/')
-      const kind = isIP(address)
-      const most = kind === 4 ? 32 : 128
-      const prefix = bits === undefined ? most : /^[0-9]{1,3}$/.test(bits) ? Number(bits) : Number.NaN
-      if (kind === 0 || more.length > 0 || !(prefix <= most)) {
-        throw new SluiceError('ERR_SLUICE_USAGE', `${JSON.stringify(text)} is not the address or network of a proxy`, {
-          remedy: 'Write it like 10.0.0.7 or 10.0.0.0/8.',
-        })
-      }
-      this.#trusted.addSubnet(address, prefix, kind === 4 ? 'ipv4' : 'ipv6')
-    }
+    this.#trusted = new Networks(from)
   }
 
   /** Has the header read of each connection from a proxy, before the server sees the connection. */
@@ -42,7 +32,7 @@ export class ProxiedClients {
       const go = () => {
         for (const handle of handlers) handle.call(server, socket)
       }
-      if (this.#trusts(socket)) this.#read(socket, go)
+      if (this.#trusted.has(socket.remoteAddress ?? '')) this.#read(socket, go)
       else go()
     })
   }
@@ -50,11 +40,6 @@ export class ProxiedClients {
   /** The client of a connection, where a proxy has told it. */
   clientOf(socket: Socket): HostPort | undefined {
     return this.#clients.get(keyOf(socket))
-  }
-
-  #trusts({ remoteAddress = '' }: Socket): boolean {
-    const plain = remoteAddress.replace(/^::ffff:(?=[0-9.]+$)/, '')
-    return isIP(plain) !== 0 && this.#trusted.check(plain, isIP(plain) === 4 ? 'ipv4' : 'ipv6')
   }
 
   #read(socket: Socket, go: () => void): void {
@@ -103,8 +88,7 @@ function keyOf({ remoteAddress, remotePort }: Socket): string {
 
 /** What a target is told of its client first (PROXY protocol, out). */
 export function headerFor(version: 1 | 2, client: HostPort, socket: Socket): Buffer {
-  const bytes = (text = '') =>
-    parseIPv4(text.replace(/^::ffff:(?=[0-9.]+$)/, '')) ?? parseIPv6(text) ?? new Uint8Array(4)
+  const bytes = (text = '') => parseIPv4(plainAddress(text)) ?? parseIPv6(text) ?? new Uint8Array(4)
   const source = { address: bytes(client.host), port: client.port }
   const destination = { address: bytes(socket.remoteAddress), port: socket.remotePort ?? 0 }
   return Buffer.from(formatProxyHeader(version, { source, destination }))

@@ -1,11 +1,11 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import { createSecureContext } from 'node:tls'
 import type { HostPort } from '../config/index.ts'
-import { messageOf, SluiceError } from '../errors/index.ts'
+import { SluiceError } from '../errors/index.ts'
 import { bindError } from '../node/index.ts'
-import { NoAuth } from './auth.ts'
+import { NoAuth } from './auth/auth.ts'
+import { type Certificate, Certificates, TLS_DEFAULTS } from './certificates.ts'
 import { Http2Side } from './http/http2.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { ProxiedClients } from './proxied.ts'
@@ -18,8 +18,10 @@ export interface ServerOptions extends TunnelOptions {
   readonly reusePort?: boolean
   /** Addresses and networks of proxies that say by the PROXY protocol whose each connection is. */
   readonly proxiesFrom?: readonly string[]
-  /** Certificate and key in PEM; without them the server speaks plain HTTP. */
-  readonly tls?: { readonly cert: string; readonly key: string } | undefined
+  /** Certificate and key in PEM, or several, chosen by SNI; without them the server speaks plain HTTP. */
+  readonly tls?: Certificate | readonly Certificate[] | undefined
+  /** A CA in PEM whose certificates clients may present; see `CertificateAuth`. */
+  readonly clientCa?: string | undefined
 }
 
 /** Connections of carriers over HTTP are kept between requests, in milliseconds. */
@@ -39,8 +41,10 @@ export class Server {
   readonly tunnel: Tunnel
   readonly #http: http.Server | https.Server
   readonly #http2: Http2Side | undefined
+  readonly #certificates: Certificates | undefined
   readonly #listen: HostPort
   readonly #reusePort: boolean
+  readonly #clientCa: string | undefined
 
   /**
    * @throws SluiceError `ERR_SLUICE_CONFIG` for a certificate that cannot be used, or for listening beyond loopback without
@@ -58,6 +62,7 @@ export class Server {
       )
     }
     this.#listen = options.listen
+    this.#clientCa = options.clientCa
     this.#reusePort = options.reusePort ?? false
     if (this.#reusePort && !canReusePort()) {
       throw new SluiceError('ERR_SLUICE_CONFIG', `Node ${process.versions.node} cannot share a port`, {
@@ -81,7 +86,12 @@ export class Server {
       noDelay: true,
       keepAlive: true,
     }
-    this.#http = options.tls ? secureServer({ ...common, ...options.tls, handshakeTimeout }) : http.createServer(common)
+    const { tls, clientCa } = options
+    this.#certificates = tls === undefined ? undefined : new Certificates(listOf(tls), clientCa)
+    this.#http =
+      tls === undefined || this.#certificates === undefined
+        ? http.createServer(common)
+        : secureServer({ ...common, ...listOf(tls)[0], handshakeTimeout }, this.#certificates, clientCa)
     if (options.proxiesFrom !== undefined) proxied.guard(this.#http)
     this.#http.maxConnections = sockets
     const onRequest = (request: IncomingMessage, response: ServerResponse) => {
@@ -112,18 +122,17 @@ export class Server {
   }
 
   /**
-   * New connections get this certificate; those that run keep theirs.
+   * New connections get these certificates; those that run keep theirs.
    *
-   * @throws SluiceError `ERR_SLUICE_CONFIG` if it cannot be used; then the old one stays
+   * @throws SluiceError `ERR_SLUICE_CONFIG` if one cannot be used; then the old ones stay
    */
-  renewCertificate(tls: { readonly cert: string; readonly key: string }): void {
-    if (!(this.#http instanceof https.Server)) throw new SluiceError('ERR_SLUICE_MISUSE', 'this server has no TLS')
-    try {
-      createSecureContext(tls)
-    } catch (cause) {
-      throw badCertificate(cause)
-    }
-    this.#http.setSecureContext({ ...tls, minVersion: 'TLSv1.2' })
+  renewCertificate(tls: Certificate | readonly Certificate[]): void {
+    if (!(this.#http instanceof https.Server) || this.#certificates === undefined)
+      throw new SluiceError('ERR_SLUICE_MISUSE', 'this server has no TLS')
+    this.#certificates.replace(listOf(tls))
+    const ca = this.#clientCa === undefined ? {} : { ca: this.#clientCa }
+    // For clients that name nobody.
+    this.#http.setSecureContext({ ...listOf(tls)[0], ...TLS_DEFAULTS, ...ca })
   }
 
   /** Stops accepting, finishes what runs within `grace` milliseconds, then ends it. */
@@ -146,17 +155,17 @@ function canReusePort(): boolean {
   return major > 22 || (major === 22 && minor >= 12)
 }
 
-function secureServer(options: https.ServerOptions): https.Server {
-  try {
-    return https.createServer({ ...options, minVersion: 'TLSv1.2', ALPNProtocols: ['h2', 'http/1.1'] })
-  } catch (cause) {
-    throw badCertificate(cause)
-  }
+function listOf(tls: Certificate | readonly Certificate[]): readonly Certificate[] {
+  return 'cert' in tls ? [tls] : tls
 }
 
-function badCertificate(cause: unknown): SluiceError {
-  return new SluiceError('ERR_SLUICE_CONFIG', `the certificate or its key cannot be used: ${messageOf(cause)}`, {
-    cause,
-    remedy: 'Both must be PEM, and the key must be that of the certificate.',
+function secureServer(options: https.ServerOptions, certificates: Certificates, clientCa?: string): https.Server {
+  return https.createServer({
+    ...options,
+    ...TLS_DEFAULTS,
+    ALPNProtocols: ['h2', 'http/1.1'],
+    SNICallback: (name, done) => done(null, certificates.find(name)),
+    // Who has none is asked for something else: whether one is needed the gate says, not TLS.
+    ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: false }),
   })
 }

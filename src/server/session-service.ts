@@ -1,15 +1,25 @@
 import { formatHostPort, type HostPort, parseHost } from '../config/index.ts'
 import { messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, ServerLink, type ServerSession } from '../link/index.ts'
-import { errnoCode, nodeHost, PARAMETERS, relayUdp, Splice, type SpliceOutcome } from '../node/index.ts'
+import {
+  errnoCode,
+  nodeHost,
+  PARAMETERS,
+  relayUdp,
+  Splice,
+  type SpliceOutcome,
+  type UdpRelayOutcome,
+} from '../node/index.ts'
 import { CreditPool, type SessionFigures, type Stream } from '../session/index.ts'
-import { CloseReason, ResetCode, type Target } from '../wire/index.ts'
-import type { Principal } from './auth.ts'
+import { CloseReason, OpenError, ResetCode, type Target } from '../wire/index.ts'
+import type { Principal } from './auth/auth.ts'
 import type { Asked, Dialler } from './dialler.ts'
 import type { Limits } from './limits.ts'
 import { Listeners } from './listeners.ts'
+import { metered } from './metered.ts'
 import type { Policy } from './policy/policy.ts'
 import { allows, type Rules, type Use, verdictOf } from './policy/rules.ts'
+import type { Lease, Quotas } from './quotas.ts'
 
 /** Whom a session is of, and where its first carrier came from. */
 export interface Owner {
@@ -54,7 +64,14 @@ export interface SessionServiceOptions {
   readonly elsewhereUntil: number
   /** Whether somebody who was let in earlier still would be. */
   readonly still: (principal: Principal) => boolean
+  readonly quotas: Quotas
   readonly events: SessionServiceEvents
+}
+
+/** How a stream that has had its share is ended, once there is something to end. */
+interface Ends {
+  end?: (why: string) => void
+  over?: string
 }
 
 /** The sessions of a tunnel: dials what their streams ask for, as far as the policy allows. */
@@ -64,6 +81,7 @@ export class SessionService {
   readonly #listeners: Listeners
   /** What streams are connected to, and how each is ended. */
   readonly #uses = new Map<Stream, { readonly of: ServerSession<Owner>; readonly use: Use; end(): void }>()
+  readonly #leases = new Map<ServerSession<Owner>, Lease>()
   #streams = 0
   #leaving = false
 
@@ -83,11 +101,15 @@ export class SessionService {
       same: (of, { principal }) => of.principal.name === principal.name && options.still(principal),
       events: {
         opened: (session, stream) => void this.#opened(session, stream),
-        started: ({ principal }) => events.session(principal, 'started', ''),
+        started: (session) => this.#started(session),
         lost: ({ principal }, why) => events.session(principal, 'lost', why),
         joined: ({ principal }, carriers) => events.session(principal, 'joined', `carriers: ${carriers}`),
         refused: (owner, why) => events.refused(owner, why),
-        ended: ({ principal }, code, text) => events.session(principal, 'ended', `${code} ${text}`.trim()),
+        ended: (session, code, text) => {
+          this.#leases.get(session)?.release()
+          this.#leases.delete(session)
+          events.session(session.principal, 'ended', `${code} ${text}`.trim())
+        },
       },
     })
   }
@@ -119,17 +141,42 @@ export class SessionService {
     }))
   }
 
+  #started(session: ServerSession<Owner>): void {
+    const { events, quotas } = this.#options
+    events.session(session.principal, 'started', '')
+    const end = (why: string) => {
+      session.session.close(CloseReason.POLICY, why, performance.now())
+      session.pump.flush()
+    }
+    try {
+      this.#leases.set(session, quotas.session(session.principal.principal, end))
+    } catch (error) {
+      // Not while it is being begun.
+      setImmediate(() => end(messageOf(error)))
+    }
+  }
+
   async #opened(of: ServerSession<Owner>, stream: Stream): Promise<void> {
     const { principal: owner, pump } = of
     const name = nameOf(stream.target)
     const { events } = this.#options
+    let lease: Lease | undefined
     this.#streams++
     try {
       if (this.#leaving) throw new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down')
-      const how = stream.frame === 'LISTEN' ? this.#listen : stream.target.kind === 'UDP' ? this.#relay : this.#splice
-      events.opened(owner, name, await how.call(this, of, stream))
+      if (stream.frame === 'LISTEN') return events.opened(owner, name, await this.#listen(of, stream))
+      const ends: Ends = {}
+      lease = this.#options.quotas.stream(owner.principal, (why) => {
+        ends.over = why
+        pump.touch()
+        ends.end?.(why)
+        pump.flush()
+      })
+      const how = stream.target.kind === 'UDP' ? this.#relay : this.#splice
+      events.opened(owner, name, await how.call(this, of, stream, lease, ends))
     } catch (error) {
       this.#streams--
+      lease?.release()
       const { code, text } = errnoCode(error, name)
       events.failed(owner, name, code, text, messageOf(error))
       pump.touch()
@@ -137,7 +184,7 @@ export class SessionService {
     }
   }
 
-  async #splice(of: ServerSession<Owner>, stream: Stream): Promise<string> {
+  async #splice(of: ServerSession<Owner>, stream: Stream, lease: Lease, ends: Ends): Promise<string> {
     const { dialler, events } = this.#options
     const { principal: owner, pump } = of
     const { target } = stream
@@ -145,9 +192,9 @@ export class SessionService {
     const tcp = await (target.kind === 'UNIX'
       ? dialler.dialPath(target.path, policy)
       : dialler.dial(this.#ask(target, policy), policy, owner.client))
-    if (stream.sendState !== 'open') {
+    if (stream.sendState !== 'open' || ends.over !== undefined) {
       tcp.reset()
-      throw new SluiceError('ERR_SLUICE_CLOSED', 'the client gave up while the target was dialled')
+      throw new SluiceError('ERR_SLUICE_CLOSED', ends.over ?? 'the client gave up while the target was dialled')
     }
     const use = useOf(target, tcp.socket.remoteAddress ?? '')
     const verdict = verdictOf(this.#policyOf(owner), use)
@@ -158,18 +205,18 @@ export class SessionService {
     pump.touch()
     stream.accept(target.kind === 'UNIX' ? target.path : addressOf(tcp.socket.remoteAddress, tcp.socket.remotePort))
     const since = performance.now()
-    const splice = new Splice(tcp, pump, (outcome) => {
-      this.#streams--
-      this.#uses.delete(stream)
+    const splice = new Splice(metered(tcp, lease), pump, (outcome) => {
+      this.#forget(stream, lease)
       events.ended(owner, nameOf(target), outcome, performance.now() - since)
     })
     splice.start(stream)
     stream.start(splice)
+    ends.end = (why) => splice.abort(ResetCode.POLICY, why)
     this.#uses.set(stream, { of, use, end: () => splice.abort(ResetCode.POLICY) })
     return verdict.why
   }
 
-  async #relay(of: ServerSession<Owner>, stream: Stream): Promise<string> {
+  async #relay(of: ServerSession<Owner>, stream: Stream, lease: Lease, ends: Ends): Promise<string> {
     const { dialler, events, limits } = this.#options
     const { principal: owner, pump } = of
     const policy = this.#policyOf(owner)
@@ -177,16 +224,25 @@ export class SessionService {
     const [address] = await dialler.addresses(asked, policy, 'udp')
     const { port } = asked.target
     const since = performance.now()
-    const end = await relayUdp(stream, pump, { address: address!, port, idle: limits.udpIdle }, (moved) => {
-      this.#streams--
-      this.#uses.delete(stream)
+    const to = { address: address!, port, idle: limits.udpIdle }
+    const mayMove = (bytes: number) => lease.take(bytes) === 0
+    const done = (moved: UdpRelayOutcome) => {
+      this.#forget(stream, lease)
       events.ended(owner, nameOf(stream.target), { ...moved, error: undefined }, performance.now() - since)
-    })
+    }
+    const end = await relayUdp(stream, pump, to, done, mayMove)
     const use = useOf(stream.target, address!)
+    ends.end = end
     this.#uses.set(stream, { of, use, end })
     pump.touch()
     stream.accept(formatHostPort({ host: address!, port }))
     return verdictOf(policy, use).why
+  }
+
+  #forget(stream: Stream, lease: Lease): void {
+    this.#streams--
+    this.#uses.delete(stream)
+    lease.release()
   }
 
   /** A listener costs no connection of its own; those that come to it do. */
@@ -195,6 +251,14 @@ export class SessionService {
     const { principal: owner, pump } = of
     const reverse = () => this.#options.rulesOf(owner.principal).reverse
     const { address, rule } = await this.#listeners.listen(of, owner.principal.name, reverse, stream, {
+      lease: (name, end) => {
+        try {
+          return this.#options.quotas.stream(owner.principal, end)
+        } catch (error) {
+          events.failed(owner, `listener ${name}`, OpenError.NOT_ALLOWED, 'NOT_ALLOWED', messageOf(error))
+          return undefined
+        }
+      },
       accepted: (name, by) => {
         this.#streams++
         events.opened(owner, `listener ${name}`, by)

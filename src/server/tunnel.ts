@@ -2,85 +2,40 @@ import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { type HostPort, parseReverseRule, parseRule, type ReverseRule, type Rule } from '../config/index.ts'
-import { messageOf, SluiceError } from '../errors/index.ts'
 import {
-  Heartbeat,
-  PARAMETERS,
-  type ReadMode,
-  SocketStream,
-  sha1Base64,
-  WebSocketCarrier,
-  WebSocketStream,
-} from '../node/index.ts'
-import { CloseCode, formatAccept } from '../websocket/index.ts'
-import type { Auth, Principal } from './auth.ts'
+  type HostPort,
+  type Limit,
+  parseLimit,
+  parseReverseRule,
+  parseRule,
+  type ReverseRule,
+  type Rule,
+} from '../config/index.ts'
+import { SluiceError } from '../errors/index.ts'
+import { Heartbeat, PARAMETERS, type ReadMode, WebSocketCarrier } from '../node/index.ts'
+import type { Auth, Principal } from './auth/auth.ts'
+import { Tickets } from './auth/tickets.ts'
 import { Dialler } from './dialler.ts'
-import {
-  type Admitted,
-  type AdmittedHttp,
-  type AdmittedPlain,
-  type AdmittedWisp,
-  decide,
-  decideHttp,
-  type GateOptions,
-  type HttpRefusal,
-  refusal,
-} from './gate.ts'
+import type { TunnelEvent } from './events.ts'
+import { Front } from './front.ts'
+import type { AdmittedWebSocket } from './gate.ts'
 import { HttpCarriers } from './http/carriers.ts'
-import { exchangeOf } from './http/exchange.ts'
-import { DEFAULT_LIMITS, type Limits, RateLimit } from './limits.ts'
-import { type ConnectionOutcome, closeFor, Live, plainOutcome, streamOutcome } from './live.ts'
-import { homePage } from './page.ts'
-import { Policy } from './policy/policy.ts'
-import { ReversePolicy } from './policy/reverse.ts'
-import { type Rules, type Use, verdictOf } from './policy/rules.ts'
+import { DEFAULT_LIMITS, type Limits } from './limits.ts'
+import { streamOutcome } from './live.ts'
+import { Networks } from './networks.ts'
+import { RuleSet } from './policy/rule-set.ts'
+import type { Rules } from './policy/rules.ts'
+import { checkShadowed } from './policy/shadowed.ts'
+import { Quotas } from './quotas.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
-import { type Answer, plainText, respond, respondRaw } from './respond.ts'
 import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
-import { MAX_WISP_MESSAGE, WispConnection } from './wisp/connection.ts'
-
-/** What happens at a tunnel, for logs. Nothing here is a secret; what a peer chose is in `target` alone. */
-export type TunnelEvent =
-  | { readonly type: 'refused'; readonly from: string; readonly status: number; readonly message: string }
-  | {
-      readonly type: 'opened'
-      readonly from: string
-      readonly principal: string
-      readonly target: string
-      /** Which rule allowed it. */
-      readonly rule: string
-    }
-  | {
-      readonly type: 'ended'
-      readonly from: string
-      readonly principal: string
-      readonly target: string
-      readonly outcome: ConnectionOutcome
-    }
-  | {
-      readonly type: 'session'
-      readonly from: string
-      readonly principal: string
-      readonly what: 'started' | 'lost' | 'joined' | 'ended' | 'refused'
-      readonly detail: string
-    }
-  | {
-      readonly type: 'failed'
-      readonly from: string
-      readonly principal: string
-      readonly target: string
-      /** In plain mode the close code, in a session the code of OPEN_FAILED. */
-      readonly code: number
-      readonly reason: string
-      /** For the operator: which rule, which address. */
-      readonly detail: string
-    }
+import type { Site } from './site.ts'
+import { textOf, WebSockets } from './websockets.ts'
 
 export interface TunnelOptions {
   /** Decides who may come in. */
   readonly auth: Auth
-  /** Allow rules in the form of docs/rules.md; none means public addresses only. */
+  /** Rules in the form of docs/rules.md, the first that matches decides; none means public addresses only. */
   readonly allow?: readonly (string | Rule)[]
   /** What clients may have listened on (`-R`), in the form of allow rules; none means nothing. */
   readonly allowReverse?: readonly (string | ReverseRule)[]
@@ -94,6 +49,8 @@ export interface TunnelOptions {
   readonly checkHost?: boolean
   readonly hosts?: readonly string[]
   readonly limits?: Partial<Limits>
+  /** How much each may use, the first that is for somebody holds; see docs/rules.md. Default: no limits of anybody's own. */
+  readonly quotas?: readonly (string | Limit)[]
   /** Milliseconds between pings of silent connections; 0 turns them off. Default 25 s. */
   readonly pingInterval?: number
   /** Milliseconds for which a session without a WebSocket is kept. Default 5 minutes. */
@@ -110,6 +67,10 @@ export interface TunnelOptions {
   readonly tellClient?: ReadonlyMap<string, 1 | 2>
   /** Whose a connection is, where a proxy in front has said so. Default: its other end's. */
   readonly clientOf?: (socket: Socket) => HostPort | undefined
+  /** Addresses and networks of proxies in front whose `X-Forwarded-For` says whose a request is. */
+  readonly trustedProxies?: readonly string[]
+  /** What whoever is not let in sees, in place of answers that tell what this is. */
+  readonly site?: Site
   readonly onEvent?: (event: TunnelEvent) => void
   readonly readMode?: ReadMode
   readonly version?: string
@@ -127,37 +88,30 @@ export interface TunnelOptions {
 export class Tunnel {
   readonly limits: Limits
   /** What all may do who have no rules of their own. */
-  #rules: Rules
-  readonly #gate: GateOptions
+  #rules: RuleSet
+  readonly #targets: ReadonlyMap<string, HostPort>
   readonly #options: TunnelOptions
-  readonly #rate: RateLimit
-  readonly #heartbeat: Heartbeat
-  readonly #dialler: Dialler
+  readonly #auth: Tickets
+  readonly #quotas: Quotas
+  readonly #front: Front
+  readonly #webSockets: WebSockets
   readonly #service: SessionService
-  readonly #carriers: HttpCarriers
-  readonly #live = new Map<Pick<Live, 'ws' | 'shutDown' | 'recheck'>, Principal>()
   readonly #aborted = new AbortController()
   #draining = false
   #idle: (() => void) | undefined
 
-  /** @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read */
+  /** @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read, `ERR_SLUICE_CONFIG` for one that can never match */
   constructor(options: TunnelOptions) {
     const targets = options.targets ?? new Map<string, HostPort>()
     this.#rules = readRules(options, targets)
     this.limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#options = options
-    this.#gate = {
-      prefix: options.prefix ?? '',
-      auth: options.auth,
-      policyOf: (principal) => this.#rulesOf(principal).policy,
-      targets,
-      origins: options.origins ?? [],
-      checkHost: options.checkHost ?? false,
-      hosts: options.hosts ?? [],
-    }
-    this.#rate = new RateLimit(this.limits.handshakesPerSecond, this.limits.handshakeBurst)
-    this.#heartbeat = new Heartbeat(options.pingInterval)
-    this.#dialler = new Dialler({
+    this.#targets = targets
+    this.#auth = new Tickets(options.auth)
+    this.#quotas = new Quotas(readLimits(options.quotas))
+    const rulesOf = (principal: Principal) => this.#rulesOf(principal)
+    const still = (principal: Principal) => this.#auth.still(principal)
+    const dialler = new Dialler({
       resolve: options.resolver ?? systemResolver,
       timeout: this.limits.dialTimeout,
       signal: this.#aborted.signal,
@@ -165,19 +119,51 @@ export class Tunnel {
       ...(options.readMode === undefined ? {} : { readMode: options.readMode }),
     })
     this.#service = new SessionService({
-      rulesOf: (principal) => this.#rulesOf(principal),
+      rulesOf,
       targets,
-      dialler: this.#dialler,
+      dialler,
       limits: this.limits,
       resumeFor: options.resumeFor ?? PARAMETERS.resume_for,
       route: options.route ?? randomBytes(6).toString('base64url'),
       elsewhereUntil: performance.now() + (options.elsewhereFor ?? 0),
-      still: (principal) => this.#still(principal),
+      still,
+      quotas: this.#quotas,
       events: this.#serviceEvents(),
     })
-    this.#carriers = new HttpCarriers(this.limits.connections, (carrier, principal, route, { request }) => {
-      const client = this.#clientOf(request)
+    this.#webSockets = new WebSockets({
+      dialler,
+      heartbeat: new Heartbeat(options.pingInterval),
+      limits: this.limits,
+      readMode: options.readMode,
+      rulesOf,
+      still,
+      quotas: this.#quotas,
+      onEvent: (event) => options.onEvent?.(event),
+      ended: () => this.#checkIdle(),
+    })
+    const carriers = new HttpCarriers(this.limits.connections, (carrier, principal, route, { request }) => {
+      const client = this.#front.clientOf(request)
       this.#service.accept(carrier, { principal, from: textOf(client), client }, route)
+    })
+    this.#front = new Front({
+      prefix: options.prefix ?? '',
+      auth: this.#auth,
+      policyOf: (principal) => this.#rulesOf(principal).policy,
+      targets,
+      origins: options.origins ?? [],
+      checkHost: options.checkHost ?? false,
+      hosts: options.hosts ?? [],
+      limits: this.limits,
+      draining: () => this.#draining,
+      full: () => this.#webSockets.size >= this.limits.connections,
+      version: options.version ?? '',
+      proxiedClientOf: options.clientOf,
+      trustedProxies: new Networks(options.trustedProxies ?? []),
+      site: options.site,
+      admit: (admitted, socket, head, client) => this.#admit(admitted, socket, head, client),
+      carry: ({ asked, principal }, exchange) => carriers.handle(asked, principal, exchange),
+      ticket: (principal) => this.#auth.make(principal),
+      refused: (from, status, message) => options.onEvent?.({ type: 'refused', from, status, message }),
     })
   }
 
@@ -203,7 +189,7 @@ export class Tunnel {
 
   /** How many connections are being carried or dialled: in plain mode, and as streams of sessions. */
   get connections(): number {
-    return this.#live.size + this.#service.streams
+    return this.#webSockets.size + this.#service.streams
   }
 
   /** Sessions, those that wait for a carrier included. */
@@ -222,34 +208,12 @@ export class Tunnel {
 
   /** Takes an `upgrade` event; false, with nothing done, if the path is none of the tunnel's. */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): boolean {
-    const verdict = this.#verdict(request)
-    if (verdict === undefined) {
-      const answer = this.#ownPage(request)
-      if (answer !== undefined) respondRaw(socket, answer)
-      return answer !== undefined
-    }
-    if ('status' in verdict) {
-      this.#refused(request, verdict)
-      respondRaw(socket, plainText(verdict.status, verdict.message, verdict.fields))
-    } else {
-      this.#admit(verdict, socket as Socket, head, this.#clientOf(request))
-    }
-    return true
+    return this.#front.handleUpgrade(request, socket as Socket, head)
   }
 
   /** Takes a `request` event; false, with nothing done, if the path is none of the tunnel's. */
   handleRequest(request: IncomingMessage, response: ServerResponse): boolean {
-    const verdict = this.#limited(request, decideHttp(request, this.#gate))
-    if (verdict !== undefined && 'kind' in verdict) {
-      const exchange = exchangeOf(request, response, verdict.origin)
-      this.#carriers.handle(verdict.asked, verdict.principal, exchange)
-      return true
-    }
-    const answer =
-      verdict === undefined ? (this.#ownPage(request) ?? this.#answerTunnel(request)) : this.#refuse(request, verdict)
-    if (answer === undefined) return false
-    respond(request, response, answer)
-    return true
+    return this.#front.handleRequest(request, response)
   }
 
   /**
@@ -259,34 +223,22 @@ export class Tunnel {
    * @returns how many sessions, WebSockets, streams and listeners were ended
    */
   recheck(): number {
-    let ended = this.#service.revoke() + this.#service.recheck()
-    for (const [live, principal] of this.#live) {
-      if (this.#still(principal)) {
-        ended += live.recheck(this.#rulesOf(principal).policy)
-        continue
-      }
-      // Not a closing handshake: until its end a peer that does not answer could go on sending.
-      live.ws.fail(new SluiceError('ERR_SLUICE_POLICY', 'POLICY', { closeCode: CloseCode.policy }))
-      ended++
-    }
-    return ended
+    return this.#service.revoke() + this.#service.recheck() + this.#webSockets.recheck()
   }
 
   /**
    * From now on these are the rules of all who have none of their own; `recheck` ends what they forbid.
    *
-   * @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read; then nothing has changed
+   * @throws SluiceError `ERR_SLUICE_USAGE` for a rule that cannot be read, `ERR_SLUICE_CONFIG` for one that can never match; then nothing has changed
    */
-  replaceRules(rules: Pick<TunnelOptions, 'allow' | 'allowReverse'>): void {
-    this.#rules = readRules(rules, this.#gate.targets)
+  replaceRules(rules: Pick<TunnelOptions, 'allow' | 'allowReverse' | 'quotas'>): void {
+    const limits = readLimits(rules.quotas)
+    this.#rules = readRules(rules, this.#targets)
+    this.#quotas.replace(limits)
   }
 
   #rulesOf(principal: Principal): Rules {
-    return { ...this.#rules, ...this.#options.auth.rules?.(principal) }
-  }
-
-  #still(principal: Principal): boolean {
-    return this.#options.auth.still?.(principal) ?? true
+    return { ...this.#rules.of(principal), ...this.#auth.rules(principal) }
   }
 
   /** Refuses what is new, waits for what runs, and ends with close code 1001 what is left after `grace` milliseconds. */
@@ -299,192 +251,40 @@ export class Tunnel {
       })
       if (!(await within(idle, grace))) {
         this.#aborted.abort(new SluiceError('ERR_SLUICE_CLOSED', 'the server is shutting down'))
-        for (const live of this.#live.keys()) live.shutDown()
+        this.#webSockets.shutDown()
         this.#service.end('the server is shutting down')
-        if (!(await within(idle, 2_000))) for (const live of this.#live.keys()) live.ws.destroy()
+        if (!(await within(idle, 2_000))) this.#webSockets.destroy()
       }
     }
     this.#service.end('the server is shutting down')
   }
 
-  #verdict(request: IncomingMessage): Admitted | HttpRefusal | undefined {
-    return this.#limited(request, decide(request, this.#gate))
-  }
-
-  /** What is not admitted because there is too much of it, or because the server is about to end. */
-  #limited<T extends Admitted | AdmittedHttp>(
-    request: IncomingMessage,
-    verdict: T | HttpRefusal | undefined,
-  ): T | HttpRefusal | undefined {
-    if (verdict === undefined || goesOn(verdict)) return verdict
-    const retry = [['Retry-After', '1']] as const
-    // Sessions that live on here may come back while the server drains.
-    if (this.#draining && !joins(verdict)) return refusal(503, 'the server is shutting down', retry)
-    if (!this.#rate.take(this.#clientOf(request).host, performance.now())) {
-      return refusal(429, 'too many handshakes from this address', retry)
-    }
-    if ('status' in verdict || this.#live.size < this.limits.connections) return verdict
-    return refusal(503, 'the server carries as many connections as it may', retry)
-  }
-
-  #ownPage(request: IncomingMessage): Answer | undefined {
-    const path = (request.url ?? '').split('?')[0]
-    const { prefix } = this.#gate
-    const isHealth = path === `${prefix}/healthz`
-    if (!isHealth && path !== `${prefix}/` && (path !== prefix || prefix === '')) return undefined
-    if (request.method !== 'GET' && request.method !== 'HEAD')
-      return plainText(405, 'only GET is answered here', [['Allow', 'GET, HEAD']])
-    if (isHealth) return this.#draining ? plainText(503, 'draining') : plainText(200, 'ok')
-    const csp = [['Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'"]] as const
-    return {
-      status: 200,
-      fields: csp,
-      type: 'text/html; charset=utf-8',
-      body: homePage(prefix, this.#options.version ?? ''),
-    }
-  }
-
-  #answerTunnel(request: IncomingMessage): Answer | undefined {
-    const verdict = this.#verdict(request)
-    if (verdict === undefined) return undefined
-    // Not an upgrade event, so the handshake check has refused it; `Admitted` cannot be.
-    const refused = 'status' in verdict ? verdict : refusal(426, 'an upgrade is needed', [['Upgrade', 'websocket']])
-    return this.#refuse(request, refused)
-  }
-
-  #refuse(request: IncomingMessage, refused: HttpRefusal): Answer {
-    const { status, message, fields } = refused
-    if (status !== 426 && status !== 204) this.#refused(request, refused)
-    return plainText(status, message, fields)
-  }
-
-  #refused(request: IncomingMessage, { status, message }: HttpRefusal): void {
-    this.#options.onEvent?.({ type: 'refused', from: textOf(this.#clientOf(request)), status, message })
-  }
-
-  #clientOf({ socket }: IncomingMessage): HostPort {
-    return this.#options.clientOf?.(socket) ?? { host: socket.remoteAddress ?? 'unix', port: socket.remotePort ?? 0 }
-  }
-
-  #admit(admitted: Admitted, socket: Socket, head: Buffer, client: HostPort): void {
-    if (admitted.kind === 'wisp') return this.#wisp(admitted, socket, head, client)
-    if (admitted.kind === 'plain') return void this.#carry(admitted, this.#accept(admitted, socket, head), client)
-    const ws = this.#accept(admitted, socket, head, PARAMETERS.max_message)
-    this.#service.accept(
-      new WebSocketCarrier(ws),
-      { principal: admitted.principal, from: textOf(client), client },
-      admitted.route,
-    )
+  #admit(admitted: AdmittedWebSocket, socket: Socket, head: Buffer, client: HostPort): void {
+    if (admitted.kind === 'wisp') return this.#webSockets.wisp(admitted, socket, head, client)
+    if (admitted.kind === 'plain') return void this.#webSockets.plain(admitted, socket, head, client)
+    const ws = this.#webSockets.accept(admitted, socket, head, PARAMETERS.max_message)
+    const owner = { principal: admitted.principal, from: textOf(client), client }
+    this.#service.accept(new WebSocketCarrier(ws), owner, admitted.route)
     // The 101 and HELLO leave together.
     ws.stream.uncork()
   }
-
-  #wisp(admitted: AdmittedWisp, socket: Socket, head: Buffer, client: HostPort): void {
-    const ws = this.#accept(admitted, socket, head, MAX_WISP_MESSAGE)
-    const about = (target: string) => ({ from: textOf(client), principal: admitted.principal.name, target })
-    const emit = (event: TunnelEvent) => this.#options.onEvent?.(event)
-    const one = new WispConnection(ws, {
-      policy: () => this.#rulesOf(admitted.principal).policy,
-      dialler: this.#dialler,
-      client,
-      streams: this.limits.streams,
-      udpIdle: this.limits.udpIdle,
-      events: {
-        opened: (target, rule) => emit({ type: 'opened', ...about(target), rule }),
-        ended: (target, outcome) => emit({ type: 'ended', ...about(target), outcome }),
-        failed: (target, code, reason, detail) => emit({ type: 'failed', ...about(target), code, reason, detail }),
-        closed: () => {
-          this.#heartbeat.forget(ws)
-          this.#live.delete(live)
-          this.#checkIdle()
-        },
-      },
-    })
-    const live = {
-      ws,
-      shutDown: () => one.shutDown(CloseCode.goingAway, 'server is shutting down'),
-      recheck: () => one.recheck(),
-    }
-    this.#live.set(live, admitted.principal)
-    this.#heartbeat.watch(ws)
-    one.start()
-  }
-
-  /**
-   * Answers 101 before the target is dialled: the client may send at once, and a browser can read a close code, but never an
-   * HTTP status.
-   */
-  #accept(admitted: Admitted, socket: Socket, head: Buffer, maxMessage?: number): WebSocketStream {
-    socket.setNoDelay(true)
-    const stream = SocketStream.from(socket, head, this.#options.readMode)
-    if (admitted.kind === 'session') stream.cork()
-    stream.write(Buffer.from(formatAccept(admitted.key, admitted.protocol, sha1Base64)))
-    return new WebSocketStream(stream, { role: 'server', ...(maxMessage === undefined ? {} : { maxMessage }) })
-  }
-
-  async #carry(admitted: AdmittedPlain, ws: WebSocketStream, client: HostPort): Promise<void> {
-    const live = new Live(ws)
-    this.#live.set(live, admitted.principal)
-    this.#heartbeat.watch(live.ws)
-    const about = { from: textOf(client), principal: admitted.principal.name, target: admitted.name }
-    try {
-      const target = await this.#dialler.dial(admitted, this.#rulesOf(admitted.principal).policy, client)
-      if (!live.ws.open) {
-        target.destroy()
-        throw new SluiceError('ERR_SLUICE_CLOSED', 'the WebSocket ended while the target was dialled')
-      }
-      live.use = useOf(admitted, target.socket.remoteAddress ?? '')
-      const verdict = verdictOf(this.#rulesOf(admitted.principal).policy, live.use)
-      if (!verdict.allowed) {
-        target.destroy()
-        throw new SluiceError('ERR_SLUICE_POLICY', 'the rules changed while the target was dialled')
-      }
-      this.#options.onEvent?.({ type: 'opened', ...about, rule: verdict.why })
-      const since = performance.now()
-      const outcome = await live.bridge(target, admitted.name)
-      this.#options.onEvent?.({ type: 'ended', ...about, outcome: plainOutcome(outcome, performance.now() - since) })
-    } catch (error) {
-      const { code, reason } = closeFor(error, admitted.name)
-      this.#options.onEvent?.({ type: 'failed', ...about, code, reason, detail: messageOf(error) })
-      await live.refuse(code, reason)
-    } finally {
-      this.#heartbeat.forget(live.ws)
-      this.#live.delete(live)
-      this.#checkIdle()
-    }
-  }
 }
 
-/** A request of a carrier that is there already: it was counted when it began. */
-function goesOn(verdict: Admitted | AdmittedHttp | HttpRefusal): boolean {
-  return 'kind' in verdict && verdict.kind === 'http' && 'id' in verdict.asked
-}
-
-function joins(verdict: Admitted | AdmittedHttp | HttpRefusal): boolean {
-  if (!('kind' in verdict)) return false
-  if (verdict.kind === 'session') return verdict.route !== undefined
-  return verdict.kind === 'http' && 'route' in verdict.asked && verdict.asked.route !== undefined
+function readLimits(limits: TunnelOptions['quotas'] = []): Limit[] {
+  return limits.map((limit) => (typeof limit === 'string' ? parseLimit(limit) : limit))
 }
 
 function readRules(
   { allow = [], allowReverse = [] }: Pick<TunnelOptions, 'allow' | 'allowReverse'>,
   targets: ReadonlyMap<string, HostPort>,
-): Rules {
-  const read = (rule: string | Rule) => (typeof rule === 'string' ? parseRule(rule) : rule)
+): RuleSet {
   // Whoever names targets means these: without a rule, nothing beside them is open.
-  const implied = allow.length === 0 ? [...targets.keys()].map((name) => parseRule(`@${name}`)) : []
-  return {
-    policy: new Policy([...allow.map(read), ...implied]),
-    reverse: new ReversePolicy(allowReverse.map((rule) => (typeof rule === 'string' ? parseReverseRule(rule) : rule))),
-  }
-}
-
-function useOf({ named, name, target }: AdmittedPlain, address: string): Use {
-  return named ? { named: name.slice(1) } : { target, protocol: 'tcp', address }
-}
-
-function textOf({ host, port }: HostPort): string {
-  return `${host}:${port}`
+  const implied = allow.length === 0 ? [...targets.keys()].map((name) => `@${name}`) : []
+  const rules = [...allow, ...implied].map((rule) => (typeof rule === 'string' ? parseRule(rule) : rule))
+  const reverse = allowReverse.map((rule) => (typeof rule === 'string' ? parseReverseRule(rule) : rule))
+  checkShadowed(rules, new Set(targets.keys()))
+  checkShadowed(reverse, new Set())
+  return new RuleSet(rules, reverse)
 }
 
 async function within(promise: Promise<void>, milliseconds: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander'
-import { formatHostPort, parseHostPort, parseRule, parseTokenFile, type Rule } from '../../config/index.ts'
+import { formatHostPort, isFor, parseHostPort, parseRule, parseTokenFile, type Rule } from '../../config/index.ts'
 import { CODES, messageOf, SluiceError } from '../../errors/index.ts'
 import { Policy, type Protocol, systemResolver, type Verdict } from '../../server/index.ts'
 import { readConfigFile } from '../config-file.ts'
@@ -8,6 +8,7 @@ import { escapeControl } from '../report.ts'
 import { readSecret } from '../secrets.ts'
 
 interface ExplainFlags {
+  group?: string[]
   config?: string
   tokenFile?: string
   allow?: string[]
@@ -17,14 +18,11 @@ interface ExplainFlags {
 export function policyCommand(finish: Finish, configurable: () => readonly Command[]): Command {
   const explain = new Command('explain')
     .description('which rule decides whether somebody may reach a target, and why; names are resolved here')
-    .argument('<name>', 'whose token: its name in the token file')
+    .argument('<name>', 'who: a name in the token file, or jwt:NAME, cert:NAME, proxy:NAME')
     .argument('<target>', 'HOST:PORT, HOST:PORT/udp, @NAME or /PATH')
     .addOption(new Option('--token-file <file>', 'the file that serve reads'))
-    .addOption(
-      new Option('--allow <rule>', 'as serve has it (repeatable)').argParser(
-        (text: string, before: string[] | undefined) => [...(before ?? []), text],
-      ),
-    )
+    .addOption(new Option('--group <name>', 'a group that it is in (repeatable)').argParser(add))
+    .addOption(new Option('--allow <rule>', 'as serve has it (repeatable)').argParser(add))
     .addOption(new Option('--config <file>', 'the file that serve reads: its rules and token file'))
     .addHelpText(
       'after',
@@ -36,17 +34,20 @@ export function policyCommand(finish: Finish, configurable: () => readonly Comma
   return new Command('policy').description('what the rules of a server say').addCommand(explain)
 }
 
+const add = (text: string, before: string[] | undefined) => [...(before ?? []), text]
+
 async function runExplain(
   name: string,
   target: string,
   flags: ExplainFlags,
   commands: readonly Command[],
 ): Promise<number> {
-  const { whose, rules } = rulesFor(name, flags, commands)
+  const { whose, rules, open } = rulesFor(name, flags, commands)
   const say = (text: string) => void process.stdout.write(`${escapeControl(text)}\n`)
-  say(`rules: ${whose}${rules.length === 0 ? ', of which there are none: public addresses only' : ''}`)
+  const none = open ? ', of which there are none: public addresses only' : ', of which none is: nothing'
+  say(`rules: ${whose}${rules.length === 0 ? none : ''}`)
   for (const { text } of rules) say(`  ${text}`)
-  const allowed = await explain(new Policy(rules), target, say)
+  const allowed = await explain(new Policy(rules, open), target, say)
   say(`${name} ${allowed ? 'may reach' : 'may not reach'} ${target}`)
   return allowed ? ExitCode.ok : CODES.ERR_SLUICE_POLICY.exit
 }
@@ -56,22 +57,25 @@ function rulesFor(
   name: string,
   flags: ExplainFlags,
   commands: readonly Command[],
-): { readonly whose: string; readonly rules: readonly Rule[] } {
+): { readonly whose: string; readonly rules: readonly Rule[]; readonly open: boolean } {
   const section = flags.config === undefined ? {} : (readConfigFile(flags.config, commands).get('serve')?.[0] ?? {})
   const file = flags.tokenFile ?? (section['token-file'] as string | undefined)
   const said = flags.allow ?? (section.allow as string[] | undefined) ?? []
   // As in a server: whoever names targets and gives no rule means these.
   const named = ((section.target as string[] | undefined) ?? []).map((text) => `@${text.split('=')[0]}`)
-  const common = (said.length > 0 ? said : named).map(parseRule)
-  if (file === undefined) return { whose: 'of the server', rules: common }
-  const entry = parseTokenFile(readSecret(file, '--token-file', 'owner'), file).find((one) => one.name === name)
-  if (entry === undefined) {
+  const all = (said.length > 0 ? said : named).map(parseRule)
+  const entries = file === undefined ? [] : parseTokenFile(readSecret(file, '--token-file', 'owner'), file)
+  const entry = entries.find((one) => one.name === name)
+  // A name with a colon is vouched for by somebody else than the file.
+  if (file !== undefined && entry === undefined && !name.includes(':')) {
     throw new SluiceError('ERR_SLUICE_USAGE', `${file} has no token of the name "${name}"`, {
       remedy: 'sluice token list says which there are.',
     })
   }
-  if (entry.allow === undefined) return { whose: `of the server: ${name} has none of its own`, rules: common }
-  return { whose: `those of ${name}`, rules: entry.allow }
+  if (entry?.allow !== undefined) return { whose: `those of ${name}`, rules: entry.allow, open: false }
+  const rules = all.filter(({ who }) => isFor(who, { name, groups: flags.group ?? [] }))
+  const whose = rules.length < all.length ? `those of the server that are for ${name}` : 'of the server'
+  return { whose: entry === undefined ? whose : `${whose}: ${name} has none of its own`, rules, open: all.length === 0 }
 }
 
 /** Asks as the server does: before the name is resolved, and for each address. */

@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { existsSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { checkTokenName, formatTokenLine, parseTokenFile, withoutToken } from '../../config/index.ts'
 import { SluiceError } from '../../errors/index.ts'
+import { hashPassword } from '../../server/index.ts'
+
 import { ExitCode, type Finish } from '../exit-codes.ts'
 import { value } from '../options.ts'
 import { escapeControl } from '../report.ts'
@@ -19,19 +21,21 @@ const FILE = () =>
 const SEEN = 'A running sluice serve sees the change within a second.'
 
 export function tokenCommand(finish: Finish): Command {
-  const command = new Command('token').description(
-    'who may use a server: make, list and revoke tokens in its token file',
-  )
+  const command = new Command('token').description('who may use a server: make, list and revoke in its token file')
   command.addCommand(
     new Command('new')
-      .description('make a token, print it once, and put its hash into the file')
+      .description('make a token, print it once, and put its hash into the file; or let a password in')
       .argument('<name>', 'whom it is for; shown in logs')
       .addOption(FILE())
       .option('--expires <date>', 'until the end of this day (2027-01-31), or 2027-01-31T12:00:00Z')
+      .option(
+        '--password-file <file>',
+        'no token: whoever logs in with the password in this file (- is standard input)',
+      )
       .option('--allow <rule>', 'what it may reach, in place of what serve allows (repeatable)', add)
       .option('--allow-reverse <rule>', 'what it may have listened on, in place of what serve allows (repeatable)', add)
       .addHelpText('after', '\nExample:\n  sluice token new ann --token-file tokens --allow db.corp:5432')
-      .action((name: string, flags: NewFlags) => finish(makeToken(name, flags))),
+      .action(async (name: string, flags: NewFlags) => finish(await makeToken(name, flags))),
   )
   command.addCommand(
     new Command('list')
@@ -50,6 +54,7 @@ export function tokenCommand(finish: Finish): Command {
 }
 
 interface NewFlags extends FileFlags {
+  passwordFile?: string
   expires?: string
   allow?: string[]
   allowReverse?: string[]
@@ -71,22 +76,45 @@ function replace(file: string, text: string): void {
   renameSync(fresh, file)
 }
 
-function makeToken(name: string, flags: NewFlags): number {
+async function makeToken(name: string, flags: NewFlags): Promise<number> {
   const file = fileOf(flags)
   checkTokenName(name)
+  const { passwordFile, expires, allow, allowReverse } = flags
   const token = randomBytes(24).toString('base64url')
-  const sha256 = createHash('sha256').update(token).digest('hex')
-  const { expires, allow, allowReverse } = flags
-  const line = formatTokenLine({ name, sha256, expires, allow, allowReverse })
+  const credential =
+    passwordFile === undefined
+      ? { sha256: createHash('sha256').update(token).digest('hex') }
+      : { password: await hashPassword(readPassword(passwordFile)) }
+  const line = formatTokenLine({ name, ...credential, expires, allow, allowReverse })
   const before = existsSync(file) ? read(file) : ''
   const text = `${before}${before === '' || before.endsWith('\n') ? '' : '\n'}${line}\n`
   parseTokenFile(text, file)
   replace(file, text)
+  if (passwordFile !== undefined) {
+    process.stderr.write(
+      `sluice: ${name} may use it now: sluice connect --login-file with ${name}:PASSWORD in it. ${SEEN}\n`,
+    )
+    return ExitCode.ok
+  }
   process.stdout.write(`${token}\n`)
   process.stderr.write(
     `sluice: ${name} may use it now: SLUICE_TOKEN=… sluice connect. It is not shown again. ${SEEN}\n`,
   )
   return ExitCode.ok
+}
+
+/** The least length of a password, in characters (NIST SP 800-63B §3.1.1.2 wants 8 at least, and 15 where there is nothing else). */
+const MIN_PASSWORD = 15
+
+function readPassword(file: string): string {
+  const text = file === '-' ? readFileSync(0, 'utf8') : readSecret(file, '--password-file', 'owner')
+  const [password = ''] = text.split(/\r?\n/)
+  if (password.length >= MIN_PASSWORD) return password
+  throw new SluiceError(
+    'ERR_SLUICE_USAGE',
+    `the password in ${file === '-' ? 'standard input' : file} is only ${password.length} characters long (at least ${MIN_PASSWORD})`,
+    { remedy: 'Use some words, or a token: sluice token new without --password-file makes one.' },
+  )
 }
 
 function texts(before: string, rules: readonly { readonly text: string }[] = []): string[] {
@@ -95,12 +123,13 @@ function texts(before: string, rules: readonly { readonly text: string }[] = [])
 
 function listTokens(flags: FileFlags): number {
   const file = fileOf(flags)
-  for (const { name, expires, token, allow, allowReverse } of parseTokenFile(read(file), file, 0)) {
+  for (const { name, expires, token, password, allow, allowReverse } of parseTokenFile(read(file), file, 0)) {
     const until =
       expires === undefined ? 'for good' : `${Date.parse(expires) < Date.now() ? 'expired' : 'until'} ${expires}`
     const note = token === undefined ? '' : ', and stands there itself: a hash would do'
+    const kind = password === undefined ? '' : ', by password'
     const rules = [...texts(', allow ', allow), ...texts(', allow-reverse ', allowReverse)].join('')
-    process.stdout.write(`${escapeControl(`${name}: ${until}${rules}${note}`)}\n`)
+    process.stdout.write(`${escapeControl(`${name}: ${until}${kind}${rules}${note}`)}\n`)
   }
   return ExitCode.ok
 }

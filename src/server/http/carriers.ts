@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Carrier } from '../../link/index.ts'
 import { PARAMETERS } from '../../node/index.ts'
 import { ID_LENGTH } from '../../wire/index.ts'
-import type { Principal } from '../auth.ts'
+import type { Principal } from '../auth/auth.ts'
 import { type Exchange, HttpServerCarrier } from './carrier.ts'
 import type { HttpAsked } from './request.ts'
 

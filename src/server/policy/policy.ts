@@ -14,28 +14,35 @@ export interface Verdict {
 const PUBLIC_ONLY = 'no rules: public addresses only'
 
 /**
- * Who may reach what: the first rule that matches allows, and what none matches is denied. Without any rule, public
+ * Who may reach what: the first rule that matches decides, and what none matches is denied. Without any rule, public
  * addresses are allowed. Special addresses (loopback, private, link-local, metadata, …) are reached only where an exact
- * name, an address, a CIDR range or a named target says so; `*` and `*.NAME` never reach them.
+ * name, an address, a CIDR range or a named target says so; `*` and `*.NAME` never reach them, but deny them.
  */
 export class Policy {
   readonly #rules: readonly Rule[]
+  readonly #open: boolean
 
-  constructor(rules: readonly Rule[]) {
+  /** @param open whether public addresses are allowed without a rule: by default where there is no rule at all */
+  constructor(rules: readonly Rule[], open: boolean = rules.length === 0) {
     this.#rules = rules
+    this.#open = open
   }
 
   /** Whether a target of the configuration may be used: by a rule, or because there are no rules. */
   checkNamed(name: string): Verdict {
-    if (this.#rules.length === 0) return { allowed: true, why: 'a target of the configuration' }
-    const rule = this.#rules.find(({ host }) => host.kind === 'named' && host.name === name)
-    return rule ? { allowed: true, why: `rule ${rule.text}` } : { allowed: false, why: `no rule names @${name}` }
+    if (this.#open) return { allowed: true, why: 'a target of the configuration' }
+    return verdictOf(
+      this.#rules.find(({ host }) => host.kind === 'named' && host.name === name),
+      `no rule names @${name}`,
+    )
   }
 
   /** Whether the unix socket at this path may be used: only where a rule names it. */
   checkPath(path: string): Verdict {
-    const rule = this.#rules.find(({ host }) => host.kind === 'path' && host.path === path)
-    return rule ? { allowed: true, why: `rule ${rule.text}` } : { allowed: false, why: `no rule names ${path}` }
+    return verdictOf(
+      this.#rules.find(({ host }) => host.kind === 'path' && host.path === path),
+      `no rule names ${path}`,
+    )
   }
 
   /**
@@ -44,9 +51,13 @@ export class Policy {
    */
   checkTarget(target: HostPort, protocol: Protocol = 'tcp'): Verdict {
     if (addressBytes(target.host) !== undefined) return this.checkAddress(target, target.host, protocol)
-    if (this.#rules.length === 0) return { allowed: true, why: PUBLIC_ONLY }
-    const rule = this.#rules.find((candidate) => couldMatch(candidate, target, protocol))
-    return rule ? { allowed: true, why: `rule ${rule.text} may match` } : { allowed: false, why: denial(target) }
+    if (this.#open) return { allowed: true, why: PUBLIC_ONLY }
+    // Whether an address range denies is known only when the address is.
+    const rule = this.#rules.find(
+      (candidate) => couldMatch(candidate, target, protocol) && !(candidate.deny && candidate.host.kind === 'cidr'),
+    )
+    if (rule === undefined || rule.deny) return verdictOf(rule, denial(target))
+    return { allowed: true, why: `rule ${rule.text} may match` }
   }
 
   /** Whether this address, to which the target's host has been resolved, may be dialled. */
@@ -54,18 +65,18 @@ export class Policy {
     const bytes = addressBytes(address)
     if (bytes === undefined) return { allowed: false, why: `${address} is not an address` }
     const special = specialKind(bytes)
-    if (this.#rules.length === 0) {
+    if (this.#open) {
       return special === undefined
         ? { allowed: true, why: PUBLIC_ONLY }
         : { allowed: false, why: `${address} is ${special}; no rule names it` }
     }
     const rule = this.#rules.find((candidate) => matches(candidate, target, bytes, special !== undefined, protocol))
-    if (rule) return { allowed: true, why: `rule ${rule.text}` }
-    return {
-      allowed: false,
-      why: special === undefined ? denial(target) : `${denial(target)}; ${address} is ${special}`,
-    }
+    return verdictOf(rule, special === undefined ? denial(target) : `${denial(target)}; ${address} is ${special}`)
   }
+}
+
+function verdictOf(rule: Rule | undefined, otherwise: string): Verdict {
+  return rule === undefined ? { allowed: false, why: otherwise } : { allowed: !rule.deny, why: `rule ${rule.text}` }
 }
 
 function denial(target: HostPort): string {
@@ -94,9 +105,9 @@ function matches(rule: Rule, target: HostPort, bytes: Uint8Array, special: boole
     case 'name':
       return nameMatches(rule, target.host)
     case 'wildcard':
-      return !special && nameMatches(rule, target.host)
+      return (rule.deny || !special) && nameMatches(rule, target.host)
     case 'any':
-      return !special
+      return rule.deny || !special
     case 'cidr':
       return inRange(bytes, rule.host) || inRange(embeddedIPv4(bytes) ?? bytes, rule.host)
     case 'named':

@@ -8,7 +8,7 @@ export interface ReverseVerdict extends Verdict {
 }
 
 /**
- * What clients may have listened on: the first rule that matches allows, and without any nothing is. `127.0.0.1:8000-8100`,
+ * What clients may have listened on: the first rule that matches decides, and without any nothing is. `127.0.0.1:8000-8100`,
  * `*:2222` for every address, `127.0.0.1:53/udp`, `/run/app.sock`; `shared:` before it. Port 0, a port of the system's choice, needs a rule for every port.
  */
 export class ReversePolicy {
@@ -20,14 +20,15 @@ export class ReversePolicy {
 
   /** Whether these may be offered at all. */
   get open(): boolean {
-    return this.#rules.length > 0
+    return this.#rules.some(({ deny }) => !deny)
   }
 
   checkPort(host: string, port: number, protocol: Protocol = 'tcp'): ReverseVerdict {
     const bytes = addressBytes(host)
     const rule = this.#rules.find((candidate) => {
       const ports = candidate.ports.some(([first, last]) =>
-        port === 0 ? first === 1 && last === 65_535 : port >= first && port <= last,
+        // The system could choose any: one that is forbidden too.
+        port === 0 ? candidate.deny || (first === 1 && last === 65_535) : port >= first && port <= last,
       )
       if (!ports || candidate.protocol !== protocol) return false
       if (candidate.host.kind === 'any') return true
@@ -46,6 +47,6 @@ export class ReversePolicy {
 
 function verdict(rule: ReverseRule | undefined, what: string): ReverseVerdict {
   return rule
-    ? { allowed: true, why: `rule ${rule.text}`, shared: rule.shared }
+    ? { allowed: !rule.deny, why: `rule ${rule.text}`, shared: rule.shared }
     : { allowed: false, why: `no rule lets clients listen on ${what}`, shared: false }
 }

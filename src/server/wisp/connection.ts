@@ -1,12 +1,14 @@
 import { formatHostPort, type HostPort, parseHost } from '../../config/index.ts'
 import { messageOf, SluiceError } from '../../errors/index.ts'
-import { errnoCode, HIGH_MARK, type SocketStream, UdpTarget, type WebSocketStream } from '../../node/index.ts'
+import { type ByteStream, errnoCode, HIGH_MARK, UdpTarget, type WebSocketStream } from '../../node/index.ts'
 import { CloseCode, MessageAssembler, Opcode } from '../../websocket/index.ts'
 import { OpenError } from '../../wire/index.ts'
 import type { Dialler } from '../dialler.ts'
 import type { ConnectionOutcome } from '../live.ts'
+import { metered } from '../metered.ts'
 import type { Policy, Protocol } from '../policy/policy.ts'
 import { allows, type Use, verdictOf } from '../policy/rules.ts'
+import type { Lease } from '../quotas.ts'
 import { closePacket, continuePacket, dataHeader, parseWispPacket, WispClose, type WispPacket } from './packets.ts'
 
 /** Packets that a client may send on a stream before it hears CONTINUE again. */
@@ -37,16 +39,18 @@ export interface WispOptions {
   /** Streams at once. */
   readonly streams: number
   readonly udpIdle: number
+  /** What a stream counts against. @throws SluiceError `ERR_SLUICE_POLICY` */
+  readonly lease: (end: (why: string) => void) => Lease
   readonly events: WispEvents
 }
 
 /** The far end of a stream. */
 interface Sink {
   readonly address: string
-  write(bytes: Uint8Array): void
+  write(bytes: Uint8Array): unknown
   end(): void
   destroy(): void
-  readonly tcp?: SocketStream
+  readonly tcp?: ByteStream
 }
 
 /** Where a stream leads; it is being dialled until there is a sink. */
@@ -63,6 +67,7 @@ interface WispStream {
   since: number
   sink: Sink | undefined
   over: boolean
+  lease?: Lease
 }
 
 /**
@@ -146,10 +151,14 @@ export class WispConnection {
     this.#streams.set(id, stream)
     try {
       const target = this.#check(host, port, udp ? 'udp' : 'tcp')
+      stream.lease = this.#options.lease((why) => this.#cut(id, stream, WispClose.throttled, why))
       stream.sink = await (udp ? this.#openUdp(id, stream, target) : this.#openTcp(id, stream, target))
       const protocol = udp ? 'udp' : 'tcp'
       stream.use = { target, protocol, address: stream.sink.address }
-      if (stream.over || this.#closed) return stream.sink.destroy()
+      if (stream.over || this.#closed) {
+        stream.lease.release()
+        return stream.sink.destroy()
+      }
       stream.since = performance.now()
       events.opened(name, verdictOf(this.#options.policy(), stream.use).why)
       for (const bytes of stream.early.splice(0)) stream.sink.write(bytes)
@@ -157,6 +166,7 @@ export class WispConnection {
     } catch (error) {
       const { code, text } = errnoCode(error, name)
       events.failed(name, code, text, messageOf(error))
+      stream.lease?.release()
       stream.over = true
       if (this.#streams.delete(id)) this.#send(closePacket(id, CLOSE_OF[code] ?? reasonOf(error)))
     }
@@ -172,7 +182,9 @@ export class WispConnection {
   }
 
   async #openTcp(id: number, stream: WispStream, target: HostPort): Promise<Sink> {
-    const tcp = await this.#options.dialler.dial({ target, named: false }, this.#options.policy(), this.#options.client)
+    const { dialler, policy, client } = this.#options
+    const socket = await dialler.dial({ target, named: false }, policy(), client)
+    const tcp = metered(socket, stream.lease!)
     const head = dataHeader(id)
     tcp.start({
       read: (slab, start, end) => {
@@ -194,7 +206,7 @@ export class WispConnection {
         ),
     })
     return {
-      address: tcp.socket.remoteAddress ?? '',
+      address: socket.socket.remoteAddress ?? '',
       write: (bytes) => tcp.write(Buffer.from(bytes)),
       end: () => tcp.end(),
       destroy: () => tcp.destroy(),
@@ -211,6 +223,7 @@ export class WispConnection {
       target.port,
       udpIdle,
       (message) => {
+        if (stream.lease!.take(message.length) > 0) return
         stream.down += message.length
         // A datagram that the line is behind with is dropped, not queued.
         if (this.#ws.backlog < HIGH_MARK) this.#ws.sendParts(head, head.length, message)
@@ -218,7 +231,12 @@ export class WispConnection {
       () => this.#close(id, stream, WispClose.idle, 'idle'),
     )
     const close = () => udp.close()
-    return { address: address!, write: (bytes) => udp.send(bytes), end: close, destroy: close }
+    return {
+      address: address!,
+      write: (bytes) => stream.lease!.take(bytes.length) === 0 && udp.send(bytes),
+      end: close,
+      destroy: close,
+    }
   }
 
   /** Ends the streams to what is not allowed any more; returns how many. */
@@ -227,11 +245,16 @@ export class WispConnection {
     let ended = 0
     for (const [id, stream] of [...this.#streams]) {
       if (stream.use === undefined || allows(policy, stream.use)) continue
-      stream.sink?.tcp?.reset()
-      this.#close(id, stream, WispClose.blocked, 'not allowed any more')
+      this.#cut(id, stream, WispClose.blocked, 'not allowed any more')
       ended++
     }
     return ended
+  }
+
+  /** Ends a stream that may not go on. */
+  #cut(id: number, stream: WispStream, reason: number, how: string): void {
+    stream.sink?.tcp?.reset()
+    this.#close(id, stream, reason, how)
   }
 
   /** Ends a stream and tells the client. */
@@ -247,6 +270,7 @@ export class WispConnection {
     stream.over = true
     this.#streams.delete(id)
     if (stream.sink === undefined) return
+    stream.lease?.release()
     const duration = performance.now() - stream.since
     this.#options.events.ended(stream.name, { duration, bytesUp: stream.up, bytesDown: stream.down, how })
     const { sink } = stream
