@@ -21,7 +21,7 @@ export function isName(text: string): boolean {
 /** An international name in its ASCII form (`xn--…`, UTS 46); what is ASCII already, and what is no name, as it is. */
 export function asciiName(text: string): string {
   // What a URL would take for something else than the host is left alone.
-  if (!/[^\x20-\x7e]/.test(text) || /[\s/\\:?#@[\]%]/.test(text)) return text
+  if (!/[^\x20-\x7e]/.test(text) || /[\s\0-\x1f\x7f/\\:?#@[\]%]/.test(text)) return text
   try {
     return new URL(`http://${text}`).hostname
   } catch {

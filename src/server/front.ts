@@ -44,11 +44,12 @@ export class Front {
   readonly #options: FrontOptions
   readonly #gate: GateOptions
   readonly #rate: RateLimit
-  readonly #failures = new Failures()
+  readonly #failures: Failures
 
   constructor(options: FrontOptions) {
     this.#options = options
     this.#gate = { ...options, clientOf: (request) => this.clientOf(request) }
+    this.#failures = new Failures(options.limits.freeFailures)
     this.#rate = new RateLimit(options.limits.handshakesPerSecond, options.limits.handshakeBurst)
   }
 

@@ -17,6 +17,8 @@ export interface Limits {
   /** Upgrades a second from one address, and how many may come at once. */
   readonly handshakesPerSecond: number
   readonly handshakeBurst: number
+  /** Wrong credentials of one address that cost it nothing; those after them are answered late, and then not. */
+  readonly freeFailures: number
   /** Milliseconds until a target must have answered. */
   readonly dialTimeout: number
   /** Milliseconds after which a flow of datagrams without any ends. */
@@ -33,6 +35,7 @@ export const DEFAULT_LIMITS: Limits = {
   replayBytes: 64 * 1024 * 1024,
   handshakesPerSecond: 1_000,
   handshakeBurst: 5_000,
+  freeFailures: 10,
   dialTimeout: 10_000,
   udpIdle: 60_000,
 }

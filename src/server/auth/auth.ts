@@ -52,8 +52,9 @@ export function presentedToken(fields: HeaderFields): string | undefined {
 export function presentedLogin(fields: HeaderFields): { readonly user: string; readonly password: string } | undefined {
   const header = fieldValues(fields, 'authorization')
   const encoded = header.length === 1 ? /^Basic +([A-Za-z0-9+/]+=*)$/i.exec(header[0]!)?.[1] : undefined
-  const [, user, password] = /^([^:]*):([^]*)$/.exec(Buffer.from(encoded ?? '', 'base64').toString()) ?? []
-  return user === undefined || password === undefined ? undefined : { user, password }
+  const text = Buffer.from(encoded ?? '', 'base64').toString()
+  const colon = text.indexOf(':')
+  return colon < 0 ? undefined : { user: text.slice(0, colon), password: text.slice(colon + 1) }
 }
 
 /** Several ways to be let in: the first that knows who it is decides. */

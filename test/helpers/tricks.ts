@@ -1,0 +1,85 @@
+import { handshake } from './raw.js'
+import { TOKEN } from './rig.js'
+
+const NO_TOKEN = { Authorization: undefined }
+const TO = '/tcp/127.0.0.1/{port}'
+const basic = (text: string) => `Basic ${Buffer.from(text).toString('base64')}`
+const bearers = `authorization.bearer.${TOKEN}, authorization.bearer.${TOKEN}x`
+
+/** Tricks with paths, headers and messages, to reach the target at `{port}` past the policy: what is sent, and what is answered. */
+export const TRICKS: readonly (readonly [name: string, request: string, expect: string])[] = [
+  // Paths.
+  ['a slash at the end', handshake(`${TO}/`), '404'],
+  ['two slashes at the beginning', handshake(`/${TO}`), '404'],
+  ['two slashes within', handshake('/tcp//127.0.0.1/{port}'), '404'],
+  ['an escaped slash', handshake('/tcp/127.0.0.1%2f{port}'), '404'],
+  ['an escaped address', handshake('/tcp/%31%32%37%2e0.0.1/{port}'), '403'],
+  ['escaped twice', handshake('/tcp/%2531%2532%2537.0.0.1/{port}'), '400'],
+  ['a dot segment', handshake(`/.${TO}`), '404'],
+  ['two dots', handshake('/tcp/8.8.8.8/80/../../127.0.0.1/{port}'), '404'],
+  ['an escaped path', handshake('/%74cp/127.0.0.1/{port}'), '404'],
+  ['upper case', handshake('/TCP/127.0.0.1/{port}'), '404'],
+  ['a backslash', handshake('/tcp\\127.0.0.1\\{port}'), '404'],
+  ['a target in the path and another in the query', handshake(`${TO}?address=8.8.8.8:80`), '403'],
+  ['the other way round', handshake('/v1/127.0.0.1/{port}?address=8.8.8.8:80'), '404'],
+  ['two addresses', handshake('/v1?address=8.8.8.8:80&address=127.0.0.1:{port}'), '400'],
+  ['an empty address', handshake('/v1?address='), '400'],
+  ['a port with zeros before it', handshake('/tcp/127.0.0.1/0{port}'), '400'],
+  ['a port with a sign', handshake('/tcp/127.0.0.1/+{port}'), '400'],
+  ['a port beyond the last', handshake('/tcp/127.0.0.1/65536'), '400'],
+  ['port 0', handshake('/tcp/127.0.0.1/0'), '400'],
+  ['somebody at the address', handshake('/tcp/8.8.8.8@127.0.0.1/{port}'), '400'],
+  ['a fragment', handshake(`${TO}#`), '400'],
+  ['no such named target', handshake('/tcp/@loop.test'), '404'],
+  ['the form before Wisp', handshake('/wisp/127.0.0.1:{port}'), '403'],
+  ['this server itself', handshake('/tcp/127.0.0.1/{own}'), '403'],
+  ['an absolute URL', handshake(TO, {}, `GET http://8.8.8.8:80${TO} HTTP/1.1`), '404'],
+  ['CONNECT', 'CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n', '0'],
+  // Credentials that are none.
+  ['no token', handshake(TO, NO_TOKEN), '401'],
+  ['a token in the query', handshake(`${TO}?token=${TOKEN}`, NO_TOKEN), '401'],
+  ['an access_token in the query', handshake(`${TO}?access_token=${TOKEN}`, NO_TOKEN), '401'],
+  ['a token in a cookie', handshake(TO, { ...NO_TOKEN, Cookie: `token=${TOKEN}; authorization=${TOKEN}` }), '401'],
+  ['a token for a proxy', handshake(TO, { ...NO_TOKEN, 'Proxy-Authorization': `Bearer ${TOKEN}` }), '401'],
+  ['another scheme', handshake(TO, { Authorization: `Token ${TOKEN}` }), '401'],
+  ['no scheme', handshake(TO, { Authorization: TOKEN }), '401'],
+  ['two tokens in one header', handshake(TO, { Authorization: `Bearer ${TOKEN}, Bearer ${TOKEN}` }), '401'],
+  ['two headers', handshake(TO, { authorization: `Bearer ${TOKEN}` }), '401'],
+  ['a token cut short', handshake(TO, { Authorization: `Bearer ${TOKEN.slice(0, -1)}` }), '401'],
+  ['a token and more', handshake(TO, { Authorization: `Bearer ${TOKEN}=` }), '401'],
+  ['a hash', handshake(TO, { Authorization: `Bearer sha256-${'0'.repeat(64)}` }), '401'],
+  ['a ticket that nobody made', handshake(TO, { Authorization: `Bearer ticket-${'A'.repeat(32)}` }), '401'],
+  ['the name as the user', handshake(TO, { Authorization: basic(`test:${TOKEN}`) }), '401'],
+  ['two subprotocols with tokens', handshake(TO, { ...NO_TOKEN, 'Sec-WebSocket-Protocol': bearers }), '401'],
+  ['a user whom nobody vouches for', handshake(TO, { ...NO_TOKEN, 'X-Forwarded-User': 'test' }), '401'],
+  ['an address of somebody else', handshake(TO, { ...NO_TOKEN, 'X-Forwarded-For': '127.0.0.1' }), '401'],
+  ['a method in a header', handshake(TO, { ...NO_TOKEN, 'X-HTTP-Method-Override': 'OPTIONS' }), '401'],
+  ['a URL in a header', handshake('/healthz', { ...NO_TOKEN, 'X-Original-URL': TO, 'X-Rewrite-URL': TO }), '200'],
+  // Pages of others.
+  ['Origin: null', handshake(TO, { Origin: 'null' }), '403'],
+  ['another Origin', handshake(TO, { Origin: 'https://evil.example' }), '403'],
+  ['an Origin that begins like ours', handshake(TO, { Origin: 'http://127.0.0.1.evil.example' }), '403'],
+  ['another port', handshake(TO, { Origin: 'http://127.0.0.1:1' }), '403'],
+  ['somebody at our Origin', handshake(TO, { Origin: 'http://127.0.0.1@evil.example' }), '403'],
+  ['an Origin with a path', handshake(TO, { Origin: 'http://127.0.0.1/' }), '403'],
+  ['a file', handshake(TO, { Origin: 'file://' }), '403'],
+  ['two Origins', handshake(TO, { Origin: 'http://127.0.0.1', origin: 'https://evil.example' }), '403'],
+  ['a name that was rebound', handshake(TO, { Host: 'evil.example' }), '403'],
+  ['two Hosts', handshake(TO, { host: 'evil.example' }), '403'],
+  ['a Host with somebody', handshake(TO, { Host: '127.0.0.1@evil.example' }), '403'],
+  // Messages within messages.
+  ['a length and chunks', handshake(TO, { 'Content-Length': '5', 'Transfer-Encoding': 'chunked' }), '400'],
+  ['two lengths', handshake(TO, { 'Content-Length': '5', 'content-length': '6' }), '400'],
+  ['chunks that are none', handshake(TO, { 'Transfer-Encoding': 'xchunked' }), '403'],
+  ['a space before the colon', handshake(TO, { 'Transfer-Encoding ': 'chunked' }), '400'],
+  ['a folded line', handshake(TO, { 'X-A': `b\r\n Authorization: Bearer ${TOKEN}`, ...NO_TOKEN }), '400'],
+  ['a line feed alone', handshake(TO, { 'X-A': `b\nAuthorization: Bearer ${TOKEN}`, ...NO_TOKEN }), '400'],
+  ['a NUL', handshake(TO, { 'X-A': 'b\u0000' }), '400'],
+  [
+    'a request in the body of another',
+    `POST /http HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 200\r\n\r\n${handshake(TO)}`,
+    '401',
+  ],
+  ['a header of 64 KiB', handshake(TO, { 'X-A': 'a'.repeat(65_536) }), '431'],
+  ['a path of 20 KB', handshake(`/tcp/${'a'.repeat(20_000)}/1`), '431'],
+]
