@@ -33,7 +33,7 @@ export class Failures {
     if (this.#counts.size > REMEMBERED) this.#counts.delete(this.#counts.keys().next().value!)
     const beyond = count - this.#free
     if (beyond > REFUSED) return 'refused'
-    return beyond <= 0 ? 0 : Math.min(MOST_DELAY, DELAY * 2 ** Math.floor(beyond))
+    return beyond <= 0 ? 0 : Math.min(MOST_DELAY, DELAY * 2 ** Math.ceil(beyond))
   }
 
   /** Waits, where not too many do; false where they do. */

@@ -3,6 +3,7 @@ import net from 'node:net'
 import { Duplex, PassThrough } from 'node:stream'
 import { after } from 'node:test'
 import { type ReadMode, SocketStream, StdioStream } from '#src/node/index.js'
+import { metered } from '#src/server/metered.js'
 import { connectTo, listen } from '../helpers/net.js'
 import { byteStreamSuite } from '../suites/byte-stream.js'
 
@@ -33,6 +34,28 @@ for (const mode of ['onread', 'data'] as ReadMode[]) {
     const stream = SocketStream.connect({ port: server.port, host: '127.0.0.1' }, mode)
     await once(stream.socket, 'connect')
     return { stream, peer: await far }
+  })
+}
+
+for (const [how, rate] of [
+  ['not held up', 1e12],
+  ['held up again and again', 50e6],
+] as const) {
+  byteStreamSuite(`a socket whose bytes are counted, ${how}`, async () => {
+    const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    closers.push(() => server.close())
+    const accepted = once(server, 'connection')
+    const peer = await connectTo((server.address() as net.AddressInfo).port)
+    const [socket] = (await accepted) as [net.Socket]
+    let until = 0
+    const take = (bytes: number) => {
+      const now = performance.now()
+      until = Math.max(until, now) + (bytes / rate) * 1000
+      return until - now < 1 ? 0 : until - now
+    }
+    return { stream: metered(SocketStream.from(socket), { metered: true, take, release: () => {} }), peer }
   })
 }
 
