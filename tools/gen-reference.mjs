@@ -6,6 +6,7 @@ import { root } from './root.mjs'
 
 const { buildProgram } = await import(join(root, 'dist', 'cli', 'program.js'))
 const { CODES } = await import(join(root, 'dist', 'errors', 'index.js'))
+const { METRICS } = await import(join(root, 'dist', 'cli', 'serve', 'metrics.js'))
 const program = buildProgram(() => {})
 
 const usageOf = (path, command) =>
@@ -56,6 +57,12 @@ function markdown() {
   )
   parts.push(
     `## Error codes\n\n"Fault" says whose turn it is: here, at the other end, or in between. The last column is the exit code.\n\n| Code | Meaning | Fault | Exit |\n| --- | --- | --- | --- |\n${codes.join('\n')}\n`,
+  )
+  const metrics = METRICS.map(
+    ([name, kind, help, labels]) => `| ${name} | ${kind} | ${labels.join(', ')} | ${cell(help)} |`,
+  )
+  parts.push(
+    `## Metrics\n\nOf \`serve --metrics-listen\`, beside those of the process (\`process_…\`, \`nodejs_…\`: CPU, memory, delay of the event loop). Seconds and bytes.\n\n| Name | Kind | Labels | |\n| --- | --- | --- | --- |\n${metrics.join('\n')}\n`,
   )
   return parts.join('\n')
 }

@@ -11,6 +11,7 @@ export const HELP_ALL = '--help-all'
  */
 export function fitHelp(command: Command, everyday: readonly string[]): Command {
   let all = false
+  let short = false
   const missing = everyday.filter((name) => !command.options.some(({ long }) => long === name))
   if (missing.length > 0) throw new RangeError(`${command.name()} has no ${missing.join(', ')}`)
   command.addOption(new Option(HELP_ALL, `all ${command.options.length} options, with their variables`))
@@ -20,15 +21,24 @@ export function fitHelp(command: Command, everyday: readonly string[]): Command 
   })
   const shown = new Set([...everyday, HELP_ALL])
   const shape: Partial<Help> = {
-    visibleArguments: (self) => (all ? [...self.registeredArguments] : []),
+    // What is visible is also what a mistyped option is compared with: the short form is for printing alone.
+    formatHelp: (self, helper) => {
+      short = !all
+      try {
+        return Help.prototype.formatHelp.call(helper, self, helper)
+      } finally {
+        short = false
+      }
+    },
+    visibleArguments: (self) => (short ? [] : [...self.registeredArguments]),
     visibleOptions: (self) =>
-      self.options.filter(({ long, hidden }) => !hidden && (all ? long !== HELP_ALL : shown.has(long ?? ''))),
+      self.options.filter(({ long, hidden }) => !hidden && (short ? shown.has(long ?? '') : long !== HELP_ALL || !all)),
     optionDescription: (option) => {
       const { description, defaultValue, argChoices, envVar } = option
       const facts = [
-        ...(all && argChoices !== undefined ? [`one of ${argChoices.join(', ')}`] : []),
+        ...(!short && argChoices !== undefined ? [`one of ${argChoices.join(', ')}`] : []),
         ...(typeof defaultValue === 'string' ? [`default ${defaultValue}`] : []),
-        ...(all && envVar !== undefined ? [envVar] : []),
+        ...(!short && envVar !== undefined ? [envVar] : []),
       ]
       return facts.length === 0 ? description : `${description} (${facts.join('; ')})`
     },

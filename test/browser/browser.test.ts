@@ -38,7 +38,7 @@ async function bundle(): Promise<string> {
 const PAGE = `
   import { connect } from '/sluice.js'
   window.run = async (url, token, redisPort, databasePort) => {
-    const tunnel = await connect(url, { token })
+    const tunnel = await connect(url, { token: async () => token })
     const text = new TextDecoder()
     const read = async (socket, enough) => {
       const reader = socket.readable.getReader()

@@ -67,7 +67,7 @@ describe('credentials on the command line', () => {
     if ((await up) === 'down') return client.exited
     const socket = await connectTo(Number(/listening on \S+:(\d+) for/.exec(client.stderr())![1]))
     socket.write('hello')
-    const got = await Promise.race([receive(socket, 5).then(String), once(socket, 'close').then(() => 'closed')])
+    const got = await receive(socket, 5).then(String, () => 'closed')
     socket.destroy()
     await client.stop()
     return got

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from './need.js'
 import { connectTo, until } from './net.js'
@@ -25,7 +26,13 @@ export function start(program: string, args: readonly string[], options: SpawnOp
   child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString('latin1')))
   child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()))
   child.stdin?.on('error', () => {})
-  const exited = once(child, 'close').then(([code, signal]) => (code as number | null) ?? String(signal))
+  const secrets = secretsOf(args, env)
+  const exited = once(child, 'close').then(([code, signal]) => {
+    if (secrets.some((secret) => out.includes(secret) || err.includes(secret))) {
+      throw new Error(`a secret that ${args.slice(0, 3).join(' ')} was given is in what it said`)
+    }
+    return (code as number | null) ?? String(signal)
+  })
   return {
     child,
     stdout: () => out,
@@ -39,6 +46,17 @@ export function start(program: string, args: readonly string[], options: SpawnOp
       return result
     },
   }
+}
+
+/** What a process is given and must never show: the token of its environment, and what is in files of secrets. */
+function secretsOf(args: readonly string[], env: NodeJS.ProcessEnv): string[] {
+  if (!args.includes(CLI)) return []
+  const files = args.filter((_, index) =>
+    /^--(token|login|proxy-auth|dynamic-auth|password)-file$/.test(args[index - 1] ?? ''),
+  )
+  const lines = files.flatMap((file) => (existsSync(file) ? readFileSync(file, 'utf8').split(/\r?\n/) : []))
+  const kept = lines.map((line) => (/^[^:\s]+:(.*)$/.exec(line)?.[1] ?? line).split(/ (?:expires|allow)/)[0]!)
+  return [env.SLUICE_TOKEN ?? '', ...kept].filter((secret) => secret.length >= 8 && !/^(sha256-|\$)/.test(secret))
 }
 
 /** Runs to the end; throws with what it said when it fails. */
