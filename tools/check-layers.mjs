@@ -45,6 +45,7 @@ export const MAY = {
     'yaml',
     'jose',
     'prom-client',
+    'acme-client',
   ],
 }
 const PURE = ['errors', 'wire', 'session', 'link', 'websocket', 'proxy', 'config']

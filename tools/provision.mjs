@@ -37,6 +37,7 @@ const DEBIAN = {
   ldnsutils: 'drill',
   'dante-client': 'socksify',
   'tigervnc-standalone-server': 'Xtigervnc',
+  pebble: 'pebble',
   novnc: '/usr/share/novnc/core/rfb.js',
 }
 const PYTHON = ['kosoku==0.1.0', 'autobahn[twisted]==26.10.2', 'websockify==0.13.0']

@@ -10,10 +10,15 @@ export function statusFolder(): string {
   return XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'sluice') : join(tmpdir(), `sluice-${userInfo().uid}`)
 }
 
+/** Where what is learned and made is kept between runs (XDG Base Directory). */
+export function stateFolder(): string {
+  const { XDG_STATE_HOME } = process.env
+  return join(XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'sluice')
+}
+
 /** Where knowledge of paths is kept between runs. */
 export function pathsFile(): string {
-  const { XDG_STATE_HOME } = process.env
-  return join(XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'sluice', 'paths.json')
+  return join(stateFolder(), 'paths.json')
 }
 
 /** How long a process may take to answer, in milliseconds. */

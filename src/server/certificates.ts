@@ -29,6 +29,8 @@ export const TLS_DEFAULTS: { readonly minVersion: 'TLSv1.2'; readonly ciphers: s
 /** The certificates of a server, chosen by the name that a client asks for (SNI, RFC 6066 §3). */
 export class Certificates {
   readonly #clientCa: string | undefined
+  /** What a CA is shown that asks whether a name is ours (RFC 8737), while it asks. */
+  readonly #challenges = new Map<string, SecureContext>()
   #all: readonly { readonly x509: X509Certificate; readonly context: SecureContext }[] = []
 
   /** @throws SluiceError as {@link replace} */
@@ -43,14 +45,30 @@ export class Certificates {
    * @throws SluiceError `ERR_SLUICE_CONFIG` for one that cannot be used, or is not valid now; then nothing has changed
    */
   replace(certificates: readonly Certificate[]): void {
-    this.#all = certificates.map((certificate) => ({
+    const all = certificates.map((certificate) => ({
       x509: checked(certificate),
       context: contextOf(certificate, this.#clientCa),
     }))
+    // OpenSSL keeps the default's certificate of another kind of key beside the one that SNI has chosen, and may show that.
+    const [kind, other] = new Set(all.map(({ x509 }) => x509.publicKey.asymmetricKeyType))
+    if (other !== undefined) {
+      throw new SluiceError('ERR_SLUICE_CONFIG', `the certificates have keys of several kinds: ${kind}, ${other}`, {
+        remedy: 'Give certificates of one kind, all RSA or all EC.',
+      })
+    }
+    this.#all = all
+  }
+
+  /** Shows this to whoever asks for the name, until it is taken away by undefined. */
+  challenge(name: string, certificate: Certificate | undefined): void {
+    if (certificate === undefined) this.#challenges.delete(name.toLowerCase())
+    else this.#challenges.set(name.toLowerCase(), contextOf(certificate, undefined))
   }
 
   /** The one for this name. */
   find(name: string): SecureContext | undefined {
+    const challenge = this.#challenges.get(name.toLowerCase())
+    if (challenge !== undefined) return challenge
     return (this.#all.find(({ x509 }) => x509.checkHost(name) !== undefined) ?? this.#all[0])?.context
   }
 }

@@ -6,7 +6,7 @@ import { SluiceError } from '../errors/index.ts'
 import { bindError } from '../node/index.ts'
 import { NoAuth } from './auth/auth.ts'
 import { type Certificate, Certificates, TLS_DEFAULTS } from './certificates.ts'
-import { Http2Side } from './http/http2.ts'
+import { ACME_PROTOCOL, Http2Side } from './http/http2.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import { ProxiedClients } from './proxied.ts'
 import { plainText, respond, respondRaw } from './respond.ts'
@@ -135,6 +135,11 @@ export class Server {
     this.#http.setSecureContext({ ...listOf(tls)[0], ...TLS_DEFAULTS, ...ca })
   }
 
+  /** For a CA that asks by tls-alpn-01 (RFC 8737) whether a name is ours; undefined ends it. */
+  presentChallenge(name: string, certificate: Certificate | undefined): void {
+    this.#certificates?.challenge(name, certificate)
+  }
+
   /** Stops accepting, finishes what runs within `grace` milliseconds, then ends it. */
   async close(grace = 30_000): Promise<void> {
     const close = () => new Promise<void>((resolve) => this.#http.close(() => resolve()))
@@ -163,7 +168,7 @@ function secureServer(options: https.ServerOptions, certificates: Certificates, 
   return https.createServer({
     ...options,
     ...TLS_DEFAULTS,
-    ALPNProtocols: ['h2', 'http/1.1'],
+    ALPNProtocols: ['h2', 'http/1.1', ACME_PROTOCOL],
     SNICallback: (name, done) => done(null, certificates.find(name)),
     // Who has none is asked for something else: whether one is needed the gate says, not TLS.
     ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: false }),

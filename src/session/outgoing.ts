@@ -32,6 +32,8 @@ export class Outgoing {
   readonly #core: Core
   readonly #scratch = new Uint8Array(MAX_DATA_HEADER)
   readonly #message: OutgoingMessage
+  /** The carrier that bulk leaves free, while there is one. */
+  #express: Carrier | undefined
 
   constructor(core: Core) {
     this.#core = core
@@ -190,7 +192,7 @@ export class Outgoing {
     }
     const interactive = stream.interactive(now)
     if (interactive && scheduler.mixed) this.#core.lastInteractiveAt = now
-    const carrier = this.#carrierForData(stream, interactive ? SLACK : 0)
+    const carrier = this.#carrierForData(stream, interactive)
     if (carrier === undefined) {
       this.#core.blockedSince ??= now
       return undefined
@@ -213,24 +215,47 @@ export class Outgoing {
     return this.#out(carrier, this.#scratch, headLength, bytes, memory, inPlace)
   }
 
-  #carrierForData(stream: Stream, slack: number): Carrier | undefined {
-    if (stream.confirmed) return this.#fastest(0, slack)
+  #carrierForData(stream: Stream, interactive: boolean): Carrier | undefined {
+    const slack = interactive ? SLACK : 0
+    if (stream.confirmed) return this.#fastest(0, slack, interactive ? undefined : this.#keptFree())
     const carrier = this.#core.carriers.get(stream.openCarrier)
     return carrier?.alive && this.#hasRoom(carrier, slack) ? carrier : undefined
   }
 
+  /** Whether streams that send little have sent beside bulk of late. */
+  get #shared(): boolean {
+    return this.#core.now - this.#core.lastInteractiveAt < SHARED_FOR
+  }
+
+  /**
+   * Beside streams that send little, bulk leaves one of several carriers free: what it has handed to the system on the others
+   * waits there as long as TCP sees fit, with all that comes after it.
+   */
+  #keptFree(): Carrier | undefined {
+    if (!this.#shared) return (this.#express = undefined)
+    const good = this.#core.alive().filter(({ suspected, leaving, proven }) => proven && !suspected && !leaving)
+    if (good.length < 2) return (this.#express = undefined)
+    if (this.#express === undefined || !good.includes(this.#express)) {
+      this.#express = good.reduce((best, one) => (one.flight.bytes < best.flight.bytes ? one : best))
+    }
+    return this.#express
+  }
+
   #hasRoom(carrier: Carrier, slack: number): boolean {
     const { rate } = carrier.flight
-    rate.shared = this.#core.now - this.#core.lastInteractiveAt < SHARED_FOR
+    rate.shared = this.#shared
     return carrier.flight.bytes < rate.window + slack
   }
 
-  /** The carrier on which a message is expected to arrive first; with `slack` given, only among those with room for data. */
-  #fastest(size: number, slack?: number): Carrier | undefined {
+  /**
+   * The carrier on which a message is expected to arrive first; with `slack` given, only among those with room for data, and
+   * never `but`.
+   */
+  #fastest(size: number, slack?: number, but?: Carrier): Carrier | undefined {
     let best: Carrier | undefined
     let least = Number.POSITIVE_INFINITY
     for (const carrier of this.#core.carriers.values()) {
-      if (!carrier.alive || (slack !== undefined && !this.#hasRoom(carrier, slack))) continue
+      if (!carrier.alive || carrier === but || (slack !== undefined && !this.#hasRoom(carrier, slack))) continue
       const delay = carrier.expectedDelay(size) + (carrier.suspected || carrier.leaving ? 1e6 : 0)
       if (delay >= least) continue
       best = carrier

@@ -336,6 +336,20 @@ describe('credentials on the command line', () => {
     const fresh = certificate('fresh', '/CN=fresh', { names: 'DNS:fresh.example' })
     openssl('x509', '-in', 'fresh.pem', '-signkey', 'fresh.key', '-days', '-1', '-out', 'old.pem')
     const tokens = file('tokens', `ann:${TOKEN}\n`)
+    openssl(
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-keyout',
+      'rsa.key',
+      '-out',
+      'rsa.pem',
+      '-subj',
+      '/CN=rsa',
+    )
+    const mixed = ['--tls-cert', join(folder, 'rsa.pem'), '--tls-key', join(folder, 'rsa.key')]
     const base = ['--token-file', tokens]
     for (const [args, exit, says] of [
       [
@@ -354,6 +368,11 @@ describe('credentials on the command line', () => {
         ['--tls-cert', join(folder, 'old.pem'), '--tls-key', fresh.key],
         3,
         /the certificate of .*fresh.* has expired: /,
+      ],
+      [
+        ['--tls-cert', fresh.cert, '--tls-key', fresh.key, ...mixed],
+        3,
+        /the certificates have keys of several kinds: ec, rsa\nsluice: {3}Give certificates of one kind/,
       ],
       [['--tls-cert', fresh.cert], 2, /--tls-cert and --tls-key go together/],
       [['--client-ca', fresh.cert], 2, /--client-ca needs TLS/],

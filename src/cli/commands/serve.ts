@@ -11,7 +11,15 @@ import { readCredentials } from '../serve/credentials.ts'
 import { announce, logEvent } from '../serve/log.ts'
 import { Metrics } from '../serve/metrics.ts'
 import { SERVE_OPTIONS, type ServeFlags } from '../serve/options.ts'
-import { parseListen, parsePrefix, readCertificates, readSite, readTls, serverOptions } from '../serve/settings.ts'
+import {
+  parseListen,
+  parsePrefix,
+  readAcme,
+  readCertificates,
+  readSite,
+  readTls,
+  serverOptions,
+} from '../serve/settings.ts'
 import { serverState } from '../state.ts'
 import { StatusSocket } from '../status-socket.ts'
 import { VERSION } from '../version.ts'
@@ -41,7 +49,8 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
   const listen = parseListen(flags.listen)
   const metricsAt = flags.metricsListen === undefined ? undefined : parseListen(flags.metricsListen, '--metrics-listen')
   const credentials = await readCredentials(flags, listen, report)
-  const tls = await readTls(flags, listen)
+  const acme = readAcme(flags, report)
+  const tls = await readTls(flags, listen, acme)
   const clientCa = flags.clientCa === undefined ? undefined : readText(flags.clientCa, '--client-ca')
   const site = await readSite(flags)
   const audit = flags.auditLog === undefined ? undefined : new AuditLog(flags.auditLog)
@@ -64,6 +73,8 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
       const at = await metrics.listen(metricsAt, server.tunnel)
       report.say(`metrics on http://${formatHostPort(at)}/metrics`)
     }
+    await acme?.listen()
+    acme?.start(server)
     announce(report, bound, parsePrefix(flags.prefix ?? ''), tls, credentials.made)
     status = new StatusSocket(() => serverState(bound, server.tunnel))
     status.open()
@@ -86,6 +97,7 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
     reload?.close()
     status?.close()
     metrics?.close()
+    acme?.close()
     audit?.close()
     stop.release()
   }

@@ -8,6 +8,11 @@ export interface ServeFlags {
   tlsCert?: string[]
   tlsKey?: string[]
   tlsSelfSigned?: boolean
+  acmeDomain?: string[]
+  acmeEmail?: string
+  acmeDirectory?: string
+  acmeFolder?: string
+  acmeHttp?: string
   tokenFile?: string
   tokenFileMode: string
   auth: boolean
@@ -52,6 +57,21 @@ export const SERVE_OPTIONS: readonly (() => Option)[] = [
   () => lines('--tls-cert <file>', 'certificate chain in PEM; several are chosen by SNI', 'SLUICE_TLS_CERT'),
   () => lines('--tls-key <file>', 'its private key in PEM, one for each certificate', 'SLUICE_TLS_KEY'),
   () => new Option('--tls-self-signed', 'make a certificate and print the pin').env('SLUICE_TLS_SELF_SIGNED'),
+  () =>
+    list(
+      '--acme-domain <name>',
+      'get a certificate for this name by ACME, agreeing to the CA’s terms (repeatable; needs the package acme-client)',
+      'SLUICE_ACME_DOMAIN',
+    ),
+  () => value('--acme-email <address>', 'whom the CA may write to', 'SLUICE_ACME_EMAIL'),
+  () => value('--acme-directory <url>', 'the CA; without it Let’s Encrypt', 'SLUICE_ACME_DIRECTORY'),
+  () => value('--acme-folder <folder>', 'where its keys and certificates are kept', 'SLUICE_ACME_FOLDER'),
+  () =>
+    value(
+      '--acme-http <address>',
+      'answer the CA over HTTP here, as :80; without it over TLS, on the server’s own port, which it must reach as 443',
+      'SLUICE_ACME_HTTP',
+    ),
   () => value('--token-file <file>', 'who may connect; sluice token makes its lines', 'SLUICE_TOKEN_FILE'),
   TOKEN_FILE_MODE,
   () => value('--client-ca <file>', 'let in who has a certificate of this CA (PEM), as cert:NAME', 'SLUICE_CLIENT_CA'),

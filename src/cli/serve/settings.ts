@@ -1,6 +1,8 @@
+import { join } from 'node:path'
 import {
   formatHostPort,
   type HostPort,
+  isName,
   isTargetName,
   parseDuration,
   parseHost,
@@ -22,8 +24,11 @@ import {
   type Site,
   selfSigned,
 } from '../../server/index.ts'
+import type { Report } from '../report.ts'
 import { readText } from '../secrets.ts'
+import { stateFolder } from '../status-socket.ts'
 import { VERSION } from '../version.ts'
+import { Acme } from './acme.ts'
 import type { ServeFlags } from './options.ts'
 
 /** What the flags say, as the server takes it. */
@@ -68,10 +73,27 @@ export function parseListen(text: string, flag = '--listen'): HostPort {
   return parseHostPort(text, flag, 0)
 }
 
+/** Who gets certificates for us, if somebody is to. */
+export function readAcme(flags: ServeFlags, report: Report): Acme | undefined {
+  const { acmeDomain: domains, acmeEmail: email, acmeDirectory: directory, acmeFolder, acmeHttp } = flags
+  if (domains === undefined) return undefined
+  const wrong = domains.find((domain) => !isName(domain) || !domain.includes('.'))
+  if (wrong !== undefined) {
+    throw new SluiceError(
+      'ERR_SLUICE_USAGE',
+      `--acme-domain ${JSON.stringify(wrong)} is not a name like tunnel.example`,
+    )
+  }
+  const folder = acmeFolder ?? join(stateFolder(), 'acme')
+  const at = acmeHttp === undefined ? undefined : parseListen(acmeHttp, '--acme-http')
+  return new Acme({ domains, email, directory, folder, http: at }, report)
+}
+
 /** The certificates of the server. */
 export async function readTls(
   flags: ServeFlags,
   listen: HostPort,
+  acme: Acme | undefined,
 ): Promise<SelfSigned | readonly Certificate[] | undefined> {
   if (flags.tlsSelfSigned) {
     if (flags.tlsCert !== undefined)
@@ -84,6 +106,16 @@ export async function readTls(
     ])
   }
   const certificates = readCertificates(flags)
+  if (acme !== undefined) {
+    if (certificates.length > 0) {
+      throw new SluiceError('ERR_SLUICE_USAGE', '--acme-domain and --tls-cert contradict each other', {
+        remedy: 'Give one of them.',
+      })
+    }
+    // Until there is one: TLS must be there for the CA to ask over it.
+    const { cert, key } = acme.kept ?? (await selfSigned(flags.acmeDomain!))
+    return [{ cert, key }]
+  }
   if (certificates.length === 0 && flags.clientCa !== undefined) {
     throw new SluiceError('ERR_SLUICE_USAGE', '--client-ca needs TLS', { remedy: 'Give --tls-cert and --tls-key.' })
   }

@@ -21,9 +21,11 @@ export class CertificateAuth implements Auth {
   authenticate({ certificate }: Asking): Principal | undefined {
     const name = certificate === undefined ? undefined : nameOf(certificate, this.#by)
     if (certificate === undefined || name === undefined) return undefined
+    const expires = Date.parse(certificate.valid_to)
+    if (this.#now() >= expires) return undefined
     const { OU: units = [] } = certificate.subject as { OU?: string | string[] }
     const principal = { name: `cert:${name}`, groups: typeof units === 'string' ? [units] : units }
-    this.#expires.set(principal, Date.parse(certificate.valid_to))
+    this.#expires.set(principal, expires)
     return principal
   }
 

@@ -7,6 +7,9 @@ import { HTTP2_WINDOW } from '../../node/index.ts'
 /** A connection without a stream is closed after so long, in milliseconds. */
 const IDLE = 65_000
 
+/** What a CA asks for by ALPN to see whether a name is ours (RFC 8737 §3). */
+export const ACME_PROTOCOL = 'acme-tls/1'
+
 /** HTTP/2 on the port of an HTTPS server, for whoever asks for it by ALPN (RFC 9113 §3.2); WebSockets stay on HTTP/1.1. */
 export class Http2Side {
   readonly #sessions = new Set<http2.ServerHttp2Session>()
@@ -35,7 +38,9 @@ export class Http2Side {
     )
     server.removeAllListeners('secureConnection')
     server.on('secureConnection', (socket: TLSSocket) => {
-      if (socket.alpnProtocol === 'h2') side.emit('connection', socket)
+      // A CA that asks whether a name is ours has seen the certificate: that is all.
+      if (socket.alpnProtocol === ACME_PROTOCOL) socket.destroy()
+      else if (socket.alpnProtocol === 'h2') side.emit('connection', socket)
       else for (const handle of http1) handle.call(server, socket)
     })
   }
