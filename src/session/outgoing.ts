@@ -217,7 +217,11 @@ export class Outgoing {
 
   #carrierForData(stream: Stream, interactive: boolean): Carrier | undefined {
     const slack = interactive ? SLACK : 0
-    if (stream.confirmed) return this.#fastest(0, slack, interactive ? undefined : this.#keptFree())
+    if (stream.confirmed) {
+      const free = this.#keptFree()
+      if (interactive && free !== undefined && this.#hasRoom(free, slack)) return free
+      return this.#fastest(0, slack, interactive ? undefined : free)
+    }
     const carrier = this.#core.carriers.get(stream.openCarrier)
     return carrier?.alive && this.#hasRoom(carrier, slack) ? carrier : undefined
   }

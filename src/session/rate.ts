@@ -9,6 +9,8 @@ export interface SendMark {
 
 const START = 256 * 1024
 const LEAST = 64 * 1024
+/** The least where the queue must be short: several carriers share the line. */
+const LEAST_SHARED = 16 * 1024
 const MOST = 32 * 1024 * 1024
 /** Below this round trip the loops of the two processes, not the line, decide when an ACK comes. */
 const LEAST_ROUND_TRIP = 4
@@ -151,7 +153,8 @@ export class RateControl {
     const product = this.rate * Math.max(this.least, LEAST_ROUND_TRIP)
     const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
     const bursts = gain === GAIN && this.least >= LEAST_ROUND_TRIP ? this.#greatestBurst : 0
-    return Math.min(MOST, Math.max(LEAST, gain * product + bursts + this.message))
+    const floor = gain === GAIN_SHARED ? LEAST_SHARED : LEAST
+    return Math.min(MOST, Math.max(floor, gain * product + bursts + this.message))
   }
 
   /** How long a message should be: about 10 ms of the rate, or half of that where others wait behind it. */

@@ -45,4 +45,22 @@ describe('sluice policy', () => {
     assert.match(await explain('eve', '@web'), /^2 [\s\S]*no token of the name "eve"/)
     assert.match(await explain('ann', 'nonsense'), /^2 [\s\S]*nonsense/)
   })
+
+  it('explain knows for whom rules are, and what they forbid', async () => {
+    const config = join(folder, 'who.yaml')
+    const rules = ['!10.0.0.13:*', '10.0.0.0/8:22 for group:dba, cert:ann', '*:443 for jwt:*']
+    writeFileSync(config, `serve:\n  allow: ${JSON.stringify(rules)}\n`)
+    const explain = async (...args: string[]) => {
+      const running = sluice(['policy', 'explain', ...args, '--config', config])
+      return `${await running.exited} ${running.stdout()}${running.stderr()}`
+    }
+    assert.match(
+      await explain('jwt:ann', '10.0.0.1:22', '--group', 'dba'),
+      /^0 rules: of the server\n[\s\S]*10\.0\.0\.1: yes, rule 10\.0\.0\.0\/8:22 for/,
+    )
+    assert.match(await explain('cert:ann', '10.0.0.1:22'), /^0 rules: those of the server that are for cert:ann/)
+    assert.match(await explain('cert:ann', '10.0.0.13:22'), /^6 [\s\S]*10\.0\.0\.13: no, rule !10\.0\.0\.13:\*/)
+    assert.match(await explain('jwt:ann', '10.0.0.1:22'), /^6 [\s\S]*no rule allows/)
+    assert.match(await explain('proxy:eve', '8.8.8.8:443'), /^6 rules: those of the server that are for proxy:eve/)
+  })
 })

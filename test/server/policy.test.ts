@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { parseRule } from '#src/config/index.js'
+import { parseReverseRule, parseRule } from '#src/config/index.js'
 import { Policy } from '#src/server/index.js'
+import { RuleSet } from '#src/server/policy/rule-set.js'
+import { checkShadowed } from '#src/server/policy/shadowed.js'
 import { echo, listen } from '../helpers/net.js'
 import { exchange, handshake } from '../helpers/raw.js'
 import { startServer } from '../helpers/rig.js'
@@ -92,6 +94,82 @@ describe('policy', () => {
   ] as const) {
     it(`${rule} ${allowed ? 'allows' : 'denies'} ${host}:${port} at ${address}`, () =>
       assert.equal(verdict([rule], host, port, address), allowed))
+  }
+
+  for (const [rules, host, address, allowed] of [
+    [['!10.0.0.13:*', '10.0.0.0/8:*'], 'x', '10.0.0.13', false],
+    [['!10.0.0.13:*', '10.0.0.0/8:*'], 'x', '10.0.0.14', true],
+    [['!10.0.0.13:*', '10.0.0.0/8:*'], 'x', '::ffff:10.0.0.13', false],
+    [['10.0.0.0/8:*', '!10.0.0.13:*'], 'x', '10.0.0.13', true],
+    [['!db.corp:*', '10.0.0.0/8:*'], 'DB.corp.', '10.0.0.1', false],
+    [['!db.corp:*', '10.0.0.0/8:*'], 'other.corp', '10.0.0.1', true],
+    [['!*.corp:*', 'db.corp:*'], 'db.corp', '10.0.0.1', false],
+    [['!*:25', '*:*'], 'x', '8.8.8.8', true],
+    [['!*:80', '10.0.0.0/8:*'], 'x', '10.0.0.1', false],
+    [['!10.0.0.0/8:80/udp', '10.0.0.0/8:*'], 'x', '10.0.0.1', true],
+    [['!*:*'], 'x', '8.8.8.8', false],
+  ] as const) {
+    it(`${rules.join(', ')} ${allowed ? 'allow' : 'deny'} ${host}:80 at ${address}`, () =>
+      assert.equal(verdict([...rules], host, 80, address), allowed))
+  }
+
+  it('says before a name is resolved what can be said: a forbidden range only when the address is known', () => {
+    const before = (rules: string[], host: string) =>
+      new Policy(rules.map(parseRule)).checkTarget({ host, port: 80 }).allowed
+    assert.equal(before(['!db.corp:*', '*:*'], 'db.corp'), false)
+    assert.equal(before(['!10.0.0.0/8:*', '*:*'], 'db.corp'), true)
+    assert.equal(before(['!10.0.0.0/8:*'], 'db.corp'), false)
+    assert.equal(before(['!*:*', 'db.corp:80'], 'db.corp'), false)
+    assert.equal(new Policy([parseRule('!@web')]).checkNamed('web').allowed, false)
+    assert.equal(new Policy([parseRule('!/run/x.sock')]).checkPath('/run/x.sock').allowed, false)
+  })
+
+  it('rules are for whom they say, and whoever has none reaches nothing', () => {
+    const set = new RuleSet(
+      ['!10.0.0.13:*', '10.0.0.0/8:22 for ann,group:dba', '*:443 for jwt:*'].map(parseRule),
+      ['127.0.0.1:*', '!127.0.0.1:80 for bob'].reverse().map(parseReverseRule),
+    )
+    const reaches = (who: { name: string; groups?: string[] }, address: string, port: number) =>
+      set.of(who).policy.checkAddress({ host: address, port }, address).allowed
+    assert.equal(reaches({ name: 'ann' }, '10.0.0.1', 22), true)
+    assert.equal(reaches({ name: 'ann' }, '10.0.0.13', 22), false)
+    assert.equal(reaches({ name: 'annie' }, '10.0.0.1', 22), false)
+    assert.equal(reaches({ name: 'jwt:ann' }, '10.0.0.1', 22), false)
+    assert.equal(reaches({ name: 'jwt:x', groups: ['dba'] }, '10.0.0.1', 22), true)
+    assert.equal(reaches({ name: 'jwt:x' }, '8.8.8.8', 443), true)
+    assert.equal(reaches({ name: 'eve' }, '8.8.8.8', 443), false)
+    const listens = (name: string, port: number) => set.of({ name }).reverse.checkPort('127.0.0.1', port).allowed
+    assert.deepEqual(
+      [listens('bob', 80), listens('bob', 81), listens('bob', 0), listens('ann', 80)],
+      [false, true, false, true],
+    )
+  })
+
+  for (const [rules, why] of [
+    [
+      ['10.0.0.0/8:*', '10.1.0.0/16:22'],
+      /rule 10\.1\.0\.0\/16:22 can never match: 10\.0\.0\.0\/8:\*, which is before it/,
+    ],
+    [['*:*', '*.corp:22'], /rule \*\.corp:22 can never/],
+    [['*:*', '!10.0.0.1:22'], /can never/],
+    [['!*.corp:*', 'db.corp:22'], /can never/],
+    [['db:1-9', 'db:2-3,5'], /can never/],
+    [['db:1 for ann,bob', 'db:1 for bob'], /can never/],
+    [['@web', '@web'], /can never/],
+    [['/a', '/a'], /can never/],
+    [['*:*', 'db.corp:22'], undefined],
+    [['*:*', '10.0.0.0/8:22'], undefined],
+    [['10.1.0.0/16:22', '10.0.0.0/8:*'], undefined],
+    [['db:1-3', 'db:2-4'], undefined],
+    [['db:1', 'db:1/udp'], undefined],
+    [['db:1 for ann', 'db:1'], undefined],
+    [['!10.0.0.1:*', '10.0.0.0/8:*', '!*:*'], undefined],
+  ] as const) {
+    it(`${rules.join(', ')}: ${why === undefined ? 'each has its use' : 'one can never match'}`, () => {
+      const check = () => checkShadowed(rules.map(parseRule), new Set(['web']))
+      if (why === undefined) check()
+      else assert.throws(check, { code: 'ERR_SLUICE_CONFIG', message: why })
+    })
   }
 
   it('dials what was checked: a name whose answer changes is not asked again', async () => {
