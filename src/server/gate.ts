@@ -126,7 +126,9 @@ export function decide(request: IncomingMessage, options: GateOptions): Decision
 function doorAt(request: IncomingMessage, fields: HeaderFields, options: GateOptions): Door | undefined {
   const { prefix } = options
   const path = pathOf(request)
-  if ((path === `${prefix}/` || path === prefix) && fieldHas(fields, 'sec-websocket-protocol', SESSION_PROTOCOL)) {
+  const asksForSession = fieldHas(fields, 'sec-websocket-protocol', SESSION_PROTOCOL)
+  // Without `Upgrade` it is a page that is asked for there: 426 would say that there are no sessions, but plain mode.
+  if ((path === `${prefix}/` || path === prefix) && asksForSession && fieldValues(fields, 'upgrade').length > 0) {
     return sessionDoor(request, fields)
   }
   if (path === `${prefix}/wisp/`) return wispDoor(request, fields)

@@ -59,7 +59,7 @@ describe('sluice policy', () => {
       /^0 rules: of the server\n[\s\S]*10\.0\.0\.1: yes, rule 10\.0\.0\.0\/8:22 for/,
     )
     assert.match(await explain('cert:ann', '10.0.0.1:22'), /^0 rules: those of the server that are for cert:ann/)
-    assert.match(await explain('cert:ann', '10.0.0.13:22'), /^6 [\s\S]*10\.0\.0\.13: no, rule !10\.0\.0\.13:\*/)
+    assert.match(await explain('cert:ann', '10.0.0.13:22'), /^6 [\s\S]*10\.0\.0\.13:22: no, rule !10\.0\.0\.13:\*/)
     assert.match(await explain('jwt:ann', '10.0.0.1:22'), /^6 [\s\S]*no rule allows/)
     assert.match(await explain('proxy:eve', '8.8.8.8:443'), /^6 rules: those of the server that are for proxy:eve/)
   })
