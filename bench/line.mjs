@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -167,6 +167,12 @@ async function bulk(way, ...flags) {
   }
 }
 
+/** Time of all CPUs so far, in ticks. */
+function cpuTime() {
+  const ticks = readFileSync('/proc/stat', 'utf8').split('\n')[0].trim().split(/\s+/).slice(1, 9).map(Number)
+  return { idle: ticks[3] + ticks[4], all: ticks.reduce((sum, one) => sum + one, 0) }
+}
+
 const table = {}
 const put = (metric, name, value, digits = 1) => {
   table[metric] ??= {}
@@ -180,7 +186,13 @@ const tests = [
 ]
 async function bulkTests(ways, label) {
   for (const [title, ...flags] of tests) {
-    for (const [name, way] of Object.entries(ways)) put(`${title}, ${label}, Mbit/s`, name, await bulk(way, ...flags))
+    for (const [name, way] of Object.entries(ways)) {
+      const before = cpuTime()
+      put(`${title}, ${label}, Mbit/s`, name, await bulk(way, ...flags))
+      const after = cpuTime()
+      // Where it is near 0, the machine is what limits, not the line: everything of the rig runs on it.
+      put(`${title}, ${label}, idle CPU, %`, name, (100 * (after.idle - before.idle)) / (after.all - before.all), 0)
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import {
   type ProxyUrl,
   parseClientToken,
   parseDuration,
+  parseHost,
   parseProxyUrl,
   parseServerUrl,
   parseTemplate,
@@ -11,7 +12,7 @@ import {
 } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import { WAYS, type Way } from '../link/index.ts'
-import { type PlainTunnelOptions, parsePin, type TunnelClientOptions } from '../node/index.ts'
+import { CookieJar, type PlainTunnelOptions, parsePin, type TunnelClientOptions } from '../node/index.ts'
 import { checkField } from '../websocket/index.ts'
 import { environmentToken, readLogin, readSecret, readText } from './secrets.ts'
 
@@ -89,7 +90,9 @@ export function clientOptions(): Option[] {
       'SLUICE_PROXY',
     ),
     value('--proxy-auth-file <file>', 'USER:PASSWORD for that proxy, in a file', 'SLUICE_PROXY_AUTH_FILE'),
-    lines('-H, --header <header>', 'send this header too: "Name: value" (repeatable)', 'SLUICE_HEADER'),
+    lines('-H, --header <header>', 'send this header too, or Host: "Name: value" (repeatable)', 'SLUICE_HEADER'),
+    value('--header-file <file>', 'more of them, one a line, read again for each connection', 'SLUICE_HEADER_FILE'),
+    value('--sni <name>', 'the name that TLS asks for and verifies, in place of the URL’s', 'SLUICE_SNI'),
     value(
       '--url-template <path>',
       'for a server that is not sluice: its path, with {host}, {port}, {address}',
@@ -130,6 +133,8 @@ export interface ClientFlags {
   proxy?: string
   proxyAuthFile?: string
   header?: string[]
+  headerFile?: string
+  sni?: string
   urlTemplate?: string
   timeout: string
   halfCloseTimeout: string
@@ -162,7 +167,9 @@ export function readClientFlags(urlText: string, flags: ClientFlags): ReadClient
     ca: flags.ca === undefined ? undefined : readText(flags.ca, '--ca'),
     pin: flags.pin === undefined ? undefined : parsePin(flags.pin),
     proxy,
-    fields: (flags.header ?? []).map(parseHeader),
+    fields: readHeaders(flags),
+    cookies: new CookieJar(),
+    servername: flags.sni === undefined ? undefined : parseHost(flags.sni, '--sni'),
     template: flags.urlTemplate === undefined ? undefined : parseTemplate(flags.urlTemplate),
     timeout: parseDuration(flags.timeout, '--timeout'),
     halfCloseTimeout: parseDuration(flags.halfCloseTimeout, '--half-close-timeout'),
@@ -224,6 +231,26 @@ function readProxy(url: ServerUrl, flags: ClientFlags): ProxyUrl | undefined {
   }
   if (flags.proxyAuthFile === undefined) return proxy
   return { ...proxy, credentials: readLogin(flags.proxyAuthFile, '--proxy-auth-file', flags.tokenFileMode) }
+}
+
+/** Those of the file are read again each time; one that cannot be read leaves those that were. */
+function readHeaders({ header = [], headerFile, tokenFileMode }: ClientFlags): ReadClientFlags['fields'] {
+  const given = header.map(parseHeader)
+  if (headerFile === undefined) return given
+  const read = () =>
+    readSecret(headerFile, '--header-file', tokenFileMode)
+      .split(/\r?\n/)
+      .filter((line) => line.trim() !== '' && !line.startsWith('#'))
+      .map(parseHeader)
+  let last = read()
+  return () => {
+    try {
+      last = read()
+    } catch {
+      // It is being written: what was there may still do, and the gateway says if not.
+    }
+    return [...given, ...last]
+  }
 }
 
 function parseHeader(text: string): readonly [string, string] {

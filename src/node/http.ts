@@ -1,8 +1,8 @@
 import http from 'node:http'
 import type { HttpAnswer, HttpClient } from '../carriers/index.ts'
 import type { ServerUrl } from '../config/index.ts'
-import type { HeaderFields } from '../websocket/index.ts'
-import { type OpenOptions, unreachable } from './open.ts'
+import type { CookieJar } from './cookies.ts'
+import { type OpenOptions, type RequestHead, unreachable } from './open.ts'
 import { reachServer } from './reach.ts'
 
 /** Requests of a carrier over HTTP/1.1, on connections that are kept: through the proxy, and with the trust, of a WebSocket. */
@@ -11,11 +11,13 @@ export class NodeHttpClient implements HttpClient {
   readonly #url: ServerUrl
   readonly #headers: http.OutgoingHttpHeaders
   readonly #agent: http.Agent
+  readonly #cookies: CookieJar | undefined
 
-  /** @param fields as `requestFields` gives them */
-  constructor(url: ServerUrl, options: OpenOptions, fields: HeaderFields) {
+  /** @param head as `requestHead` gives it */
+  constructor(url: ServerUrl, options: OpenOptions, { host, fields }: RequestHead) {
     this.#url = url
-    this.#headers = { Host: url.authority, ...Object.fromEntries(fields) }
+    this.#headers = { Host: host, ...Object.fromEntries(fields) }
+    this.#cookies = options.cookies
     this.#agent = new http.Agent({ keepAlive: true })
     // Node takes a connection that comes later, which its types do not say.
     const agent = this.#agent as { createConnection?: unknown }
@@ -45,6 +47,7 @@ export class NodeHttpClient implements HttpClient {
       })
       request.on('error', (error) => reject(signal.aborted ? reasonOf(signal) : unreachable(this.#url, error)))
       request.once('response', (response) => {
+        this.#cookies?.take(response.headers['set-cookie'] ?? [])
         // Whoever reads is told; when it is given up, perhaps nobody does.
         response.on('error', () => {})
         resolve({ status: response.statusCode ?? 0, read: reader(response) })

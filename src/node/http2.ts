@@ -4,7 +4,7 @@ import { messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, type CarrierEvents, OWNED } from '../link/index.ts'
 import type { Memory } from '../session/index.ts'
 import { ANSWER_MARK, PART_END, PartReader } from '../wire/index.ts'
-import { noAnswer, OPEN_TIMEOUT, type OpenOptions, requestFields } from './open.ts'
+import { noAnswer, OPEN_TIMEOUT, type OpenOptions, requestHead } from './open.ts'
 import { PartWriter } from './part-writer.ts'
 import { reachServer } from './reach.ts'
 
@@ -23,7 +23,7 @@ export async function openHttp2(
   options: OpenOptions & { readonly maxMessage: number },
 ): Promise<Http2Carrier> {
   const { timeout = OPEN_TIMEOUT } = options
-  const fields = await requestFields(options)
+  const { host, fields } = await requestHead(url, options)
   if (!url.secure)
     throw new SluiceError('ERR_SLUICE_REFUSED', 'HTTP/2 is used over TLS only', { remedy: 'Use wss://.' })
   const socket = await reachServer(url, options, 'h2')
@@ -36,6 +36,7 @@ export async function openHttp2(
   const query = route ? `?duplex&route=${encodeURIComponent(route)}` : '?duplex'
   const stream = session.request({
     ':method': 'POST',
+    ':authority': host,
     ':path': `${url.prefix}/http${query}`,
     ...Object.fromEntries(fields),
     'content-type': 'application/octet-stream',
@@ -62,6 +63,7 @@ export async function openHttp2(
     if (options.signal?.aborted) return abort()
     stream.once('response', (headers) => {
       const status = headers[':status']
+      options.cookies?.take(headers['set-cookie'] ?? [])
       if (status !== 200) return fail(refusedWith(status))
       stream.once('readable', () => {
         const mark = stream.read(1) as Buffer | null

@@ -5,6 +5,7 @@ import type { HostPort, ProxyUrl, ServerUrl } from '../config/index.ts'
 import { errnoOf, firstReason, messageOf, SluiceError } from '../errors/index.ts'
 import {
   checkResponse,
+  fieldValues,
   formatRequest,
   type HeaderFields,
   type ResponseHead,
@@ -12,6 +13,7 @@ import {
   type UpgradeRequest,
 } from '../websocket/index.ts'
 import type { ReadMode } from './adopt.ts'
+import type { CookieJar } from './cookies.ts'
 import { TCP_OPTIONS } from './dial.ts'
 import { connectThrough } from './outward.ts'
 import { SocketStream } from './socket.ts'
@@ -24,7 +26,12 @@ export interface OpenOptions extends TlsTrust {
   readonly token?: string | (() => string | Promise<string>) | undefined
   /** User and password (RFC 7617), in place of a token. */
   readonly login?: { readonly user: string; readonly password: string } | undefined
-  readonly fields?: HeaderFields
+  /** Further header fields, or what gives them each time; `Host` is sent in place of the URL's. */
+  readonly fields?: HeaderFields | (() => HeaderFields) | undefined
+  /** Keeps what gateways in front of the server set, and shows it again. */
+  readonly cookies?: CookieJar | undefined
+  /** The name that TLS asks for, and verifies, in place of the URL's (SNI). */
+  readonly servername?: string | undefined
   readonly protocols?: readonly string[]
   /** The proxy on the way out, if there is one. */
   readonly proxy?: ProxyUrl | undefined
@@ -53,12 +60,13 @@ export interface OpenedWebSocket {
  * @throws SluiceError `ERR_SLUICE_UNREACHABLE`, `ERR_SLUICE_TIMEOUT`, `ERR_SLUICE_TLS`, and what `checkResponse` throws
  */
 export async function openWebSocket(url: ServerUrl, path: string, options: OpenOptions): Promise<OpenedWebSocket> {
+  const { host, fields } = await requestHead(url, options)
   const request: UpgradeRequest = {
-    host: url.authority,
+    host,
     path,
     key: randomBytes(16).toString('base64'),
     protocols: options.protocols ?? [],
-    fields: await requestFields(options),
+    fields,
   }
   const { stream, head, early } = await exchange(url, formatRequest(request), options)
   let protocol: string | undefined
@@ -83,19 +91,38 @@ export interface Probed extends ResponseHead {
  * 426 where a WebSocket would be accepted; it dials nothing.
  */
 export async function probe(url: ServerUrl, path: string, options: OpenOptions): Promise<Probed> {
-  const fields = (await requestFields(options)).map(([name, value]) => `${name}: ${value}\r\n`)
-  const text = `GET ${path} HTTP/1.1\r\nHost: ${url.authority}\r\nConnection: close\r\n${fields.join('')}\r\n`
+  const { host, fields: all } = await requestHead(url, options)
+  const fields = all.map(([name, value]) => `${name}: ${value}\r\n`)
+  const text = `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n${fields.join('')}\r\n`
   const { stream, head, early } = await exchange(url, text, options)
   stream.destroy()
   return { ...head, reasonLine: firstLine(early) }
 }
 
-/** The header fields that every request has: who we are, and what was asked for beside. */
-export async function requestFields({ token, login, fields = [] }: OpenOptions): Promise<HeaderFields> {
+/** What every request has: whose it is, who we are, and what was asked for beside. */
+export interface RequestHead {
+  readonly host: string
+  readonly fields: HeaderFields
+}
+
+export async function requestHead(
+  { authority }: ServerUrl,
+  { token, login, fields = [], cookies }: OpenOptions,
+): Promise<RequestHead> {
   const basic = login && Buffer.from(`${login.user}:${login.password}`).toString('base64')
   const bearer = typeof token === 'function' ? await token() : token
   const credentials = basic !== undefined ? `Basic ${basic}` : bearer !== undefined ? `Bearer ${bearer}` : undefined
-  return [...(credentials === undefined ? [] : [['Authorization', credentials] as const]), ...fields]
+  const asked = typeof fields === 'function' ? fields() : fields
+  const cookie = cookies?.field()
+  const others = asked.filter(([name]) => name.toLowerCase() !== 'host')
+  return {
+    host: asked.find(([name]) => name.toLowerCase() === 'host')?.[1] ?? authority,
+    fields: [
+      ...(credentials === undefined ? [] : [['Authorization', credentials] as const]),
+      ...(cookie === undefined ? [] : [['Cookie', cookie] as const]),
+      ...others,
+    ],
+  }
 }
 
 interface Exchange {
@@ -153,6 +180,7 @@ function exchangeOn(stream: SocketStream, url: ServerUrl, request: string, optio
             const answer = parser.push(bytes)
             if (answer === undefined) return
             stream.pause()
+            options.cookies?.take(fieldValues(answer.head.fields, 'set-cookie'))
             const early = Buffer.from(bytes.subarray(answer.used))
             finish(() => resolve({ stream, head: answer.head, early }))
           } catch (error) {
@@ -187,7 +215,8 @@ function over(socket: net.Socket, url: ServerUrl, options: OpenOptions): SocketS
 
 /** What TLS to a server is asked for, and trusted by. */
 export function tlsOptions(url: ServerUrl, options: OpenOptions): tls.ConnectionOptions {
-  const servername = net.isIP(url.host) === 0 ? { servername: url.host } : {}
+  const name = options.servername ?? url.host
+  const servername = net.isIP(name) === 0 ? { servername: name } : {}
   return { ...servername, ALPNProtocols: ['http/1.1'], ...trustOptions(options) }
 }
 

@@ -8,7 +8,7 @@ import { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
 import { nodeHost } from './host.ts'
 import { NodeHttpClient } from './http.ts'
 import { openHttp2 } from './http2.ts'
-import { noAnswer, OPEN_TIMEOUT, type OpenOptions, openWebSocket, requestFields } from './open.ts'
+import { noAnswer, OPEN_TIMEOUT, type OpenOptions, openWebSocket, requestHead } from './open.ts'
 import type { PathMemory } from './path-memory.ts'
 
 export interface TunnelClientOptions extends OpenOptions {
@@ -77,7 +77,7 @@ export function clientLink(options: TunnelClientOptions): ClientLink {
         const limit = options.timeout ?? OPEN_TIMEOUT
         const timer = setTimeout(() => controller.abort(noAnswer(url, limit)), limit)
         try {
-          const client = new NodeHttpClient(url, options, await requestFields(options))
+          const client = new NodeHttpClient(url, options, await requestHead(url, options))
           return await openHttp(client, { way, route, signal, maxMessage })
         } finally {
           clearTimeout(timer)

@@ -167,8 +167,9 @@ export class Front {
     }
   }
 
-  #refuse(request: IncomingMessage, { status, message, fields }: HttpRefusal): Answer {
-    if (status !== 426 && status !== 204) this.#options.refused(textOf(this.clientOf(request)), status, message)
+  #refuse(request: IncomingMessage, { status, message, detail, fields }: HttpRefusal): Answer {
+    if (status !== 426 && status !== 204)
+      this.#options.refused(textOf(this.clientOf(request)), status, detail ?? message)
     return plainText(status, message, fields)
   }
 

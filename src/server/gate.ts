@@ -16,6 +16,8 @@ export interface HttpRefusal {
   readonly status: number
   readonly message: string
   readonly fields: HeaderFields
+  /** For the operator, where it is more than the message. */
+  readonly detail?: string
   /** Whether it was made before it was known who asks: where there is a site, that is shown instead. */
   readonly stranger?: boolean
 }
@@ -119,8 +121,19 @@ export function decide(request: IncomingMessage, options: GateOptions): Decision
   const asking = askingOf(request, fields, options.clientOf(request).host)
   const go = (principal: Principal | undefined) =>
     principal === undefined ? { ...unauthenticated(), stranger: true } : door.admit(principal, asking)
-  const found = options.auth.authenticate(asking)
-  return found instanceof Promise ? found.then(go) : go(found)
+  let found: ReturnType<Auth['authenticate']>
+  try {
+    found = options.auth.authenticate(asking)
+  } catch (error) {
+    return broken(error)
+  }
+  return found instanceof Promise ? found.then(go, broken) : go(found)
+}
+
+/** Whoever cannot be checked is not let in; why, is the operator's to know. */
+function broken(error: unknown): HttpRefusal {
+  const refused = refusal(500, 'the credentials cannot be checked')
+  return { ...refused, detail: `${refused.message}: ${messageOf(error)}`, stranger: true }
 }
 
 function doorAt(request: IncomingMessage, fields: HeaderFields, options: GateOptions): Door | undefined {

@@ -1,15 +1,18 @@
 // Real Chromium: the browser library over one tunnel, and a page of 200 objects through `sluice connect`.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import http from 'node:http'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { build } from 'esbuild'
 import { chromium } from 'playwright-core'
 import { need, ROOT, which } from '../helpers/need.js'
-import { closedPort, connectTo, echo, listen, until } from '../helpers/net.js'
-import { connect, serve, start } from '../helpers/process.js'
+import { closedPort, connectTo, echo, listen, say, until } from '../helpers/net.js'
+import { CLI, connect, run, serve, start } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
 
 const ENV = { SLUICE_TOKEN: TOKEN }
@@ -93,6 +96,25 @@ const PAGE = `
     await tunnel.close()
     return [came === wanted, wrong]
   }
+  window.byTicket = async (url, ports) => {
+    const tunnel = await connect(url, { token: () => fetch('/my-ticket', { cache: 'no-store' }).then((answer) => answer.text()) })
+    const ask = async (port) => {
+      const socket = tunnel.connect({ hostname: '127.0.0.1', port })
+      try {
+        await socket.opened
+        const writer = socket.writable.getWriter()
+        await writer.write(new TextEncoder().encode('hello'))
+        const { value } = await socket.readable.getReader().read()
+        return new TextDecoder().decode(value)
+      } catch (error) {
+        return error.code
+      }
+    }
+    const answers = []
+    for (const port of ports) answers.push(await ask(port))
+    await tunnel.close()
+    return answers
+  }
   window.ready = true
 `
 
@@ -155,6 +177,66 @@ describe('in Chromium', () => {
       await server.stop()
       await target.close()
       site.close()
+    }
+  })
+
+  it('two users with rules of their own, over TLS: one by a token, one a page with a ticket (docs/operations.md)', async (t) => {
+    if (!need(t, 'chromium', 'openssl')) return
+    const folder = mkdtempSync(join(tmpdir(), 'sluice-page-'))
+    const [tokens, cert, key] = ['tokens', 'cert.pem', 'key.pem'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ]
+    const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', cert]
+    await run('openssl', ['req', '-x509', ...made, '-subj', '/CN=x', '-addext', 'subjectAltName=IP:127.0.0.1'])
+    const [database, cache] = [await listen(echo), await listen(echo)]
+    const token = async (name: string, port: number) => {
+      const rule = ['--allow', `127.0.0.1:${port}`]
+      const { stdout } = await run(process.execPath, [CLI, 'token', 'new', name, '--token-file', tokens, ...rule])
+      return stdout.trim()
+    }
+    const [ann, web] = [await token('ann', database.port), await token('web', cache.port)]
+    let ticketAt = ''
+    const script = await bundle()
+    const site = await serveHttp((request, response) => {
+      if (request.url === '/my-ticket') {
+        const asked = https.request(ticketAt, {
+          method: 'POST',
+          ca: readFileSync(cert),
+          headers: { Authorization: `Bearer ${web}` },
+        })
+        asked.on('response', async (answer) => response.end(JSON.parse(String(await answer.toArray())).ticket))
+        return void asked.end()
+      }
+      const isScript = request.url === '/sluice.js'
+      response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html')
+      response.end(isScript ? script : `<script type="module">${PAGE}</script>`)
+    })
+    const origin = `http://127.0.0.1:${site.port}`
+    const server = await serve(['--tls-cert', cert, '--tls-key', key, '--token-file', tokens, '--origin', origin])
+    ticketAt = `${server.url.replace('wss', 'https')}/ticket`
+    const client = await connect(server.url, `127.0.0.1:${database.port}`, ['--ca', cert], { SLUICE_TOKEN: ann })
+    const browser = await chromium.launch({
+      executablePath: which('chromium')!,
+      args: [...FLAGS, '--ignore-certificate-errors'],
+    })
+    try {
+      const local = await connectTo(client.port)
+      await say(local, 'by token')
+      local.destroy()
+      const page = await browser.newPage()
+      await page.goto(origin)
+      await page.waitForFunction('window.ready')
+      const call = `window.byTicket(${JSON.stringify(server.url)}, [${cache.port}, ${database.port}])`
+      assert.deepEqual(await page.evaluate(call), ['hello', 'EACCES'])
+    } finally {
+      await browser.close()
+      await client.stop()
+      await server.stop()
+      await Promise.all([database.close(), cache.close()])
+      site.close()
+      rmSync(folder, { recursive: true })
     }
   })
 

@@ -13,7 +13,9 @@ const open = (client: HttpClient, way: HttpWay) =>
 
 for (const way of ['stream', 'poll', 'turns'] as const) {
   carrierSuite(`over HTTP, ${way}, by node:http`, () =>
-    httpPairWith((port) => open(new NodeHttpClient(parseServerUrl(`ws://127.0.0.1:${port}`), {}, []), way)),
+    httpPairWith((port) =>
+      open(new NodeHttpClient(parseServerUrl(`ws://127.0.0.1:${port}`), {}, { host: '127.0.0.1', fields: [] }), way),
+    ),
   )
   carrierSuite(`over HTTP, ${way}, by fetch`, () =>
     httpPairWith((port) => open(new FetchClient(`http://127.0.0.1:${port}/http`, undefined), way)),
@@ -28,7 +30,11 @@ const made = generate([{ name: 'commonName', value: '127.0.0.1' }], {
 carrierSuite('over HTTPS, poll, by node:http', async () => {
   const { cert, private: key } = await made
   return httpPairWith(
-    (port) => open(new NodeHttpClient(parseServerUrl(`wss://127.0.0.1:${port}`), { ca: cert }, []), 'poll'),
+    (port) =>
+      open(
+        new NodeHttpClient(parseServerUrl(`wss://127.0.0.1:${port}`), { ca: cert }, { host: '127.0.0.1', fields: [] }),
+        'poll',
+      ),
     {
       cert,
       key,

@@ -158,6 +158,27 @@ describe('strangers', () => {
     await strict.server.close(0)
   })
 
+  it('lets nobody in who cannot be checked, tells them nothing more, and goes on', async () => {
+    for (const broken of [
+      () => {
+        throw new Error('the database of users is away')
+      },
+      () => Promise.reject(new Error('the database of users is away')),
+    ]) {
+      const strict = await startServer({ auth: { authenticate: broken } })
+      for (const path of ['/tcp/127.0.0.1/1', '/healthz']) {
+        const { status, body } = await exchange(strict.bound.port, handshake(path))
+        assert.equal(status, path === '/healthz' ? 200 : 500)
+        assert.doesNotMatch(body, /database/)
+      }
+      assert.match(
+        JSON.stringify(strict.events),
+        /"status":500,"message":"the credentials cannot be checked: the database/,
+      )
+      await strict.server.close(0)
+    }
+  })
+
   it('forgets them in time, and remembers a bounded number of addresses', () => {
     const failures = new Failures(10)
     for (let i = 0; i < 10; i++) assert.equal(failures.count('a', 0), 0)
