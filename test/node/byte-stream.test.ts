@@ -12,15 +12,21 @@ after(async () => {
   for (const close of closers) await close()
 })
 
+/** A socket that a server has accepted, not read yet, and the other end. */
+async function accepted(): Promise<{ socket: net.Socket; peer: net.Socket }> {
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  closers.push(() => server.close())
+  const coming = once(server, 'connection')
+  const peer = await connectTo((server.address() as net.AddressInfo).port)
+  const [socket] = (await coming) as [net.Socket]
+  return { socket, peer }
+}
+
 for (const mode of ['onread', 'data'] as ReadMode[]) {
   byteStreamSuite(`an accepted socket, read by ${mode}`, async () => {
-    const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    closers.push(() => server.close())
-    const accepted = once(server, 'connection')
-    const peer = await connectTo((server.address() as net.AddressInfo).port)
-    const [socket] = (await accepted) as [net.Socket]
+    const { socket, peer } = await accepted()
     return { stream: SocketStream.from(socket, undefined, mode), peer }
   })
 
@@ -42,13 +48,7 @@ for (const [how, rate] of [
   ['held up again and again', 50e6],
 ] as const) {
   byteStreamSuite(`a socket whose bytes are counted, ${how}`, async () => {
-    const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    closers.push(() => server.close())
-    const accepted = once(server, 'connection')
-    const peer = await connectTo((server.address() as net.AddressInfo).port)
-    const [socket] = (await accepted) as [net.Socket]
+    const { socket, peer } = await accepted()
     let until = 0
     const take = (bytes: number) => {
       const now = performance.now()

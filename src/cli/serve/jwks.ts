@@ -30,7 +30,9 @@ async function remoteKeys(text: string): Promise<Keys> {
   try {
     await keys.reload()
   } catch (cause) {
-    throw new SluiceError('ERR_SLUICE_CONFIG', `--jwt-keys: the keys at ${url} cannot be had: ${messageOf(cause)}`, {
+    // `fetch failed` alone says nothing: its cause does.
+    const why = messageOf((cause as Error).cause ?? cause)
+    throw new SluiceError('ERR_SLUICE_CONFIG', `--jwt-keys: the keys at ${url} cannot be had: ${why}`, {
       cause,
       remedy:
         'It must answer with a JWKS, {"keys": […]}: see jwks_uri in the issuer’s /.well-known/openid-configuration.',

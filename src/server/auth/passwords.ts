@@ -2,8 +2,8 @@ import { createHmac, randomBytes, type ScryptOptions, scrypt, timingSafeEqual } 
 import type { TokenEntry } from '../../config/index.ts'
 import type { Rules } from '../policy/rules.ts'
 import { type Asking, type Auth, type Principal, presentedLogin } from './auth.ts'
+import { Entries, type Entry, termsOf } from './entries.ts'
 import { FairQueue } from './fair-queue.ts'
-import { type Terms, termsOf } from './terms.ts'
 
 /** Hashes at once: each takes 128 MiB for some tenths of a second. */
 const AT_ONCE = 2
@@ -21,88 +21,68 @@ interface Hash {
   readonly key: Buffer
 }
 
-interface Known extends Terms {
-  readonly name: string
-  readonly text: string
-  readonly hash: Hash
+interface Known extends Entry {
+  readonly parts: Hash
 }
 
 /** Users with passwords (RFC 7617), kept as scrypt hashes (RFC 7914); a user that is not known costs as much as one that is. */
 export class PasswordAuth implements Auth {
-  #entries: readonly Known[] = []
-  readonly #used = new WeakMap<Principal, { readonly text: string; rules: Partial<Rules> }>()
+  readonly #entries: Entries<Known>
   /** Logins that were right, by a keyed hash of them. */
   readonly #right = new Map<string, { readonly entry: Known; readonly until: number }>()
   readonly #key = randomBytes(32)
   readonly #queue = new FairQueue(AT_ONCE)
-  readonly #decoy: Hash = parseHash(formatHash(randomBytes(16), randomBytes(KEY_LENGTH)))
   readonly #now: () => number
 
   /** @param now the time in milliseconds since 1970 */
   constructor(entries: readonly TokenEntry[], now: () => number = Date.now) {
     this.#now = now
+    this.#entries = new Entries(now)
     this.replace(entries)
   }
 
   /** From now on these are the users, and no others. */
   replace(entries: readonly TokenEntry[]): void {
-    this.#entries = entries.flatMap((entry) => {
-      const { name, password } = entry
-      return password === undefined ? [] : [{ name, text: password, hash: parseHash(password), ...termsOf(entry) }]
+    this.#entries.all = entries.flatMap((entry) => {
+      const { password } = entry
+      return password === undefined ? [] : [{ ...termsOf(entry), hash: password, parts: parseHash(password) }]
     })
     this.#right.clear()
   }
 
   get expiring(): boolean {
-    return this.#entries.some(({ expires }) => expires !== Number.POSITIVE_INFINITY)
+    return this.#entries.expiring
   }
 
   authenticate({ fields, client }: Asking): Principal | undefined | Promise<Principal | undefined> {
     const login = presentedLogin(fields)
-    if (login === undefined || this.#entries.length === 0) return undefined
+    if (login === undefined || this.#entries.all.length === 0) return undefined
     const { user, password } = login
     const key = createHmac('sha256', this.#key).update(`${user}:${password}`).digest('base64')
     const right = this.#right.get(key)
-    if (right !== undefined && this.#now() < right.until) return this.#principal(right.entry)
+    if (right !== undefined && this.#now() < right.until) return this.#entries.admit(right.entry)
     return this.#check(user, password, key, client)
   }
 
   async #check(user: string, password: string, key: string, client: string): Promise<Principal | undefined> {
-    const entry = this.#entries.find(({ name }) => name === user)
-    const { options, salt, key: wanted } = entry?.hash ?? this.#entries[0]?.hash ?? this.#decoy
+    const entry = this.#entries.all.find(({ name }) => name === user)
+    // Whoever is not known is checked against somebody's, for the time that it takes.
+    const { options, salt, key: wanted } = (entry ?? this.#entries.all[0]!).parts
     const got = await this.#queue.run(client, () => derive(password, salt, wanted.length, options))
     if (got === undefined || !timingSafeEqual(got, wanted) || entry === undefined) return undefined
     // It may have gone while it was computed.
-    if (!this.#entries.includes(entry)) return undefined
+    if (!this.#entries.all.some(({ name, hash }) => name === entry.name && hash === entry.hash)) return undefined
     if (this.#right.size >= MOST_KNOWN) this.#right.delete(this.#right.keys().next().value!)
     this.#right.set(key, { entry, until: this.#now() + KNOWN_FOR })
-    return this.#principal(entry)
-  }
-
-  #principal(entry: Known): Principal | undefined {
-    if (this.#now() >= entry.expires) return undefined
-    const principal = { name: entry.name }
-    this.#used.set(principal, { text: entry.text, rules: entry.rules })
-    return principal
+    return this.#entries.admit(entry)
   }
 
   still(principal: Principal): boolean {
-    return this.#find(principal) !== undefined
+    return this.#entries.still(principal)
   }
 
   rules(principal: Principal): Partial<Rules> {
-    const used = this.#used.get(principal)
-    if (used === undefined) return {}
-    // One that has gone, or expired, must not get the rules of all until what it has open is ended.
-    used.rules = this.#find(principal)?.rules ?? used.rules
-    return used.rules
-  }
-
-  #find(principal: Principal): Known | undefined {
-    const text = this.#used.get(principal)?.text
-    return this.#entries.find(
-      (entry) => entry.name === principal.name && entry.text === text && this.#now() < entry.expires,
-    )
+    return this.#entries.rules(principal)
   }
 }
 
