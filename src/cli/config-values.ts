@@ -17,7 +17,7 @@ const as =
     parse(text)
     return [text]
   }
-const duration = as((text) => parseDuration(text, 'it'))
+const duration = as((text) => parseDuration(text, 'the time'))
 
 /**
  * What values of these options must be, and their canonical form; more than one where a range of ports is several forwards.

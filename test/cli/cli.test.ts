@@ -106,7 +106,7 @@ serv:
       /connect\.carier: there is no such option\. Did you mean carriers\?/,
       /connect\.retry: "no" is neither true nor false/,
       /connect\.token-file-mode: "some" is not one of owner, any/,
-      /connect\.timeout: it: "soon" is not a time/,
+      /connect\.timeout: the time: "soon" is not a time/,
       /connect\.pin: \$\{SLUICE_TEST_MISSING\} is not in the environment/,
       /serv: there is no such section\. Did you mean serve\?/,
     ])

@@ -8,7 +8,7 @@ import { fitHelp } from '../help.ts'
 import { Reload, type Reloadable } from '../reload.ts'
 import { readText } from '../secrets.ts'
 import { readCredentials } from '../serve/credentials.ts'
-import { announce, logEvent } from '../serve/log.ts'
+import { announce, EventLog } from '../serve/log.ts'
 import { Metrics } from '../serve/metrics.ts'
 import { SERVE_OPTIONS, type ServeFlags } from '../serve/options.ts'
 import {
@@ -55,8 +55,9 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
   const site = await readSite(flags)
   const audit = flags.auditLog === undefined ? undefined : new AuditLog(flags.auditLog)
   const metrics = metricsAt === undefined ? undefined : await Metrics.create(VERSION)
+  const log = new EventLog(report)
   const onEvent = (event: TunnelEvent) => {
-    logEvent(report, event)
+    log.take(event)
     audit?.write(event)
     metrics?.count(event)
   }
@@ -96,6 +97,7 @@ async function runServe(flags: ServeFlags, command: Command): Promise<number> {
     clearInterval(expiry)
     reload?.close()
     status?.close()
+    log.flush()
     metrics?.close()
     acme?.close()
     audit?.close()

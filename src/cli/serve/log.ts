@@ -20,9 +20,41 @@ export function announce(
   }
 }
 
-export function logEvent(report: Report, event: TunnelEvent): void {
-  if (event.type === 'refused') report.say(`${event.from}: refused with ${event.status}: ${event.message}`)
-  else if (event.type === 'opened') report.detail(`${event.from} (${event.principal}): ${event.target} opened`)
+/** Lines a second about requests that were refused; of more than these only the number is told. */
+const REFUSALS = 10
+
+/** Says what happens at a server. Whoever floods it does not flood the log too; the audit log has every one. */
+export class EventLog {
+  readonly #report: Report
+  #refusals = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(report: Report) {
+    this.#report = report
+  }
+
+  readonly take = (event: TunnelEvent): void => {
+    if (event.type === 'refused') this.#refused(event)
+    else logEvent(this.#report, event)
+  }
+
+  #refused({ from, status, message }: Extract<TunnelEvent, { type: 'refused' }>): void {
+    if (++this.#refusals <= REFUSALS) this.#report.say(`${from}: refused with ${status}: ${message}`)
+    this.#timer ??= setTimeout(() => this.flush(), 1_000).unref()
+  }
+
+  /** Tells of those that were not told of. */
+  flush(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const more = this.#refusals - REFUSALS
+    this.#refusals = 0
+    if (more > 0) this.#report.say(`${more} more request${more === 1 ? ' was' : 's were'} refused within a second`)
+  }
+}
+
+function logEvent(report: Report, event: Exclude<TunnelEvent, { type: 'refused' }>): void {
+  if (event.type === 'opened') report.detail(`${event.from} (${event.principal}): ${event.target} opened`)
   else if (event.type === 'failed')
     report.say(
       `${event.from} (${event.principal}): ${event.target} failed with ${event.code} ${event.reason}: ${event.detail}`,
