@@ -20,9 +20,15 @@ export interface Lease {
   release(): void
 }
 
+/** Ends what a lease is for. */
+type End = (why: string) => void
+
 interface Account {
-  sessions: number
-  streams: number
+  /** Whose it is: the latest that has the name. */
+  principal: Principal
+  /** What is open, in the order in which it was opened. */
+  readonly sessions: Set<End>
+  readonly streams: Set<End>
   bytes: number
   readonly bucket: Bucket
 }
@@ -39,9 +45,31 @@ export class Quotas {
     this.#now = now
   }
 
-  /** From now on these hold, for what begins. */
+  /** From now on these hold: numbers and bytes for what is open too ({@link recheck}), times and rates for what begins. */
   replace(limits: readonly Limit[]): void {
     this.#limits = limits
+  }
+
+  /** Ends what is too much now, the latest first; returns how many. */
+  recheck(): number {
+    let ended = 0
+    for (const { principal, sessions, streams, bytes } of this.#accounts.values()) {
+      const terms = this.#termsOf(principal)
+      const spent = bytes >= (terms.bytes ?? Number.POSITIVE_INFINITY)
+      const over = [
+        ...beyond(sessions, terms.sessions, `${principal.name} may have ${terms.sessions} sessions`),
+        ...beyond(
+          streams,
+          spent ? 0 : terms.streams,
+          spent
+            ? `${principal.name} has moved ${terms.bytes} bytes`
+            : `${principal.name} may have ${terms.streams} connections`,
+        ),
+      ]
+      for (const end of over) end()
+      ended += over.length
+    }
+    return ended
   }
 
   /**
@@ -52,11 +80,12 @@ export class Quotas {
    */
   session(principal: Principal, end: (why: string) => void): Lease {
     const { terms, account } = this.#open(principal)
-    if (account.sessions >= (terms.sessions ?? Number.POSITIVE_INFINITY)) {
+    if (account.sessions.size >= (terms.sessions ?? Number.POSITIVE_INFINITY)) {
       throw tooMany(principal, `${terms.sessions} sessions`)
     }
-    account.sessions++
-    return leaseOf(terms.time, end, 'session', () => account.sessions--)
+    const own: End = (why) => end(why)
+    account.sessions.add(own)
+    return leaseOf(terms.time, end, 'session', () => account.sessions.delete(own))
   }
 
   /**
@@ -68,10 +97,12 @@ export class Quotas {
   stream(principal: Principal, end: (why: string) => void): Lease {
     const { terms, account } = this.#open(principal)
     const { streams, bytes, rate, streamTime, streamBytes, streamRate } = terms
-    if (account.streams >= (streams ?? Number.POSITIVE_INFINITY)) throw tooMany(principal, `${streams} connections`)
+    if (account.streams.size >= (streams ?? Number.POSITIVE_INFINITY))
+      throw tooMany(principal, `${streams} connections`)
     if (account.bytes >= (bytes ?? Number.POSITIVE_INFINITY)) throw tooMany(principal, `${bytes} bytes`)
-    account.streams++
-    const lease = leaseOf(streamTime, end, 'connection', () => account.streams--)
+    const own: End = (why) => end(why)
+    account.streams.add(own)
+    const lease = leaseOf(streamTime, end, 'connection', () => account.streams.delete(own))
     if ([bytes, rate, streamBytes, streamRate].every((term) => term === undefined)) return lease
     const bucket = new Bucket(this.#now())
     let moved = 0
@@ -90,23 +121,38 @@ export class Quotas {
   }
 
   #open(principal: Principal): { readonly terms: LimitTerms; readonly account: Account } {
-    const terms = this.#limits.find(({ who }) => isFor(who, principal)) ?? {}
+    const terms = this.#termsOf(principal)
     let account = this.#accounts.get(principal.name)
     if (account === undefined) {
       if (this.#accounts.size >= REMEMBERED) this.#forget()
-      account = { sessions: 0, streams: 0, bytes: 0, bucket: new Bucket(this.#now()) }
+      account = { principal, sessions: new Set(), streams: new Set(), bytes: 0, bucket: new Bucket(this.#now()) }
       this.#accounts.set(principal.name, account)
     }
+    account.principal = principal
     return { terms, account }
+  }
+
+  #termsOf(principal: Principal): LimitTerms {
+    return this.#limits.find(({ who }) => isFor(who, principal)) ?? {}
   }
 
   #forget(): void {
     for (const [name, { sessions, streams }] of this.#accounts) {
-      if (sessions + streams > 0) continue
+      if (sessions.size + streams.size > 0) continue
       this.#accounts.delete(name)
       return
     }
   }
+}
+
+/** The latest of those that are beyond a number, each as what ends it. */
+function beyond(open: ReadonlySet<End>, most: number | undefined, why: string): (() => void)[] {
+  return most === undefined
+    ? []
+    : [...open]
+        .slice(most)
+        .reverse()
+        .map((end) => () => end(why))
 }
 
 function leaseOf(time: number | undefined, end: (why: string) => void, what: string, release: () => void): Lease {

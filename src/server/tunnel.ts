@@ -223,7 +223,7 @@ export class Tunnel {
    * @returns how many sessions, WebSockets, streams and listeners were ended
    */
   recheck(): number {
-    return this.#service.revoke() + this.#service.recheck() + this.#webSockets.recheck()
+    return this.#service.revoke() + this.#service.recheck() + this.#webSockets.recheck() + this.#quotas.recheck()
   }
 
   /**

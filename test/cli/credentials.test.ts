@@ -320,8 +320,16 @@ describe('credentials on the command line', () => {
     await said(server, /serving on (\S+)/)
     const url = /serving on (\S+)/.exec(server.stderr())![1]!
     assert.equal(await use(url, [], { SLUICE_TOKEN: TOKEN }), 'hello')
+    const client = await connect(url, `127.0.0.1:${target.port}`, [], { SLUICE_TOKEN: TOKEN })
+    const running = await connectTo(client.port)
+    running.on('error', () => {})
+    running.write('runs')
+    await receive(running, 4)
     config('streams=0 for env', '!127.0.0.1:1')
-    await said(server, /configuration file read again: its rules hold/)
+    const ended = new Promise((resolve) => running.on('close', resolve))
+    await said(server, /configuration file read again: its rules hold, 1 ended that are not allowed any more/)
+    await ended
+    await client.stop()
     assert.equal(await use(url, [], { SLUICE_TOKEN: TOKEN }), 'closed')
     config('streams=9', `!127.0.0.1:${target.port} for env`)
     await until(() => server.stderr().split('read again').length === 3, 'the second')

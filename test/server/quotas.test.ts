@@ -56,6 +56,33 @@ describe('limits of each', () => {
     open('eve')
   })
 
+  it('what is too much when limits change ends, the latest first, and only that', () => {
+    const quotas = new Quotas([])
+    const ended: string[] = []
+    const begin = (kind: 'session' | 'stream', name: string, which: string) => {
+      const lease = quotas[kind]({ name }, (why) => {
+        ended.push(`${which}: ${why}`)
+        lease.release()
+      })
+      return lease
+    }
+    for (const which of ['first', 'second', 'third']) begin('stream', 'ann', which)
+    begin('stream', 'bob', 'his')
+    begin('session', 'ann', 'session')
+    quotas.replace([parseLimit('streams=1 for ann')])
+    assert.equal(quotas.recheck(), 2)
+    assert.deepEqual(ended.splice(0), ['third: ann may have 1 connections', 'second: ann may have 1 connections'])
+    assert.equal(quotas.recheck(), 0)
+    quotas.replace([parseLimit('sessions=0 bytes=100 for ann')])
+    assert.equal(quotas.recheck(), 1)
+    assert.deepEqual(ended.splice(0), ['session: ann may have 0 sessions'])
+    const counted = begin('stream', 'ann', 'counted')
+    counted.take(90)
+    quotas.replace([parseLimit('bytes=50 for ann')])
+    assert.equal(quotas.recheck(), 2)
+    assert.deepEqual(ended, ['counted: ann has moved 50 bytes', 'first: ann has moved 50 bytes'])
+  })
+
   it('rates are kept over time, of each connection and of all together', () => {
     let now = 0
     const quotas = new Quotas([parseLimit('rate=2000 stream-rate=1000')], () => now)
