@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import type net from 'node:net'
+import http from 'node:http'
+import net from 'node:net'
 import { describe, it } from 'node:test'
 import { connectTo, echo, type Listening, listen, receive, send, sleep, until } from '../helpers/net.js'
 import { connect, type Running, serve } from '../helpers/process.js'
@@ -121,6 +122,62 @@ describe('bounds', { skip: linux }, () => {
       )
     })
   }
+
+  it('30,000 wrong tokens, on new connections and on kept ones, cost the server less than 64 MiB', async (t) => {
+    await withServer(echo, async (server) => {
+      const headers = { Authorization: 'Bearer wrong-token-0123456789abcdef' }
+      const statuses = new Set<number | undefined>()
+      const flood = async (kept: boolean, count: number) => {
+        const agent = new http.Agent({ keepAlive: kept, maxSockets: 32 })
+        let left = count
+        const one = async () => {
+          while (left-- > 0) {
+            const request = http.get({ host: '127.0.0.1', port: server.port, path: '/tcp/db/1', agent, headers })
+            const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+            statuses.add(response.statusCode)
+            await once(response.resume(), 'end')
+          }
+        }
+        await Promise.all(Array.from({ length: 32 }, one))
+        agent.destroy()
+      }
+      await flood(false, 2_000)
+      const warm = resident(server)
+      await flood(false, 15_000)
+      await flood(true, 15_000)
+      const growth = resident(server) - warm
+      t.diagnostic(`${(growth / MIB).toFixed(1)} MiB`)
+      assert.deepEqual([...statuses].sort(), [401, 429])
+      assert.ok(growth < 64 * MIB, `${growth} bytes`)
+    })
+  })
+
+  it('10,000 half-done handshakes cost the server less than 16 KiB each, and are gone after their time', async (t) => {
+    const target = await listen(echo)
+    const server = await serve(['--allow', `127.0.0.1:${target.port}`, '--handshake-timeout', '4s'], ENV)
+    try {
+      const idle = resident(server)
+      const half: net.Socket[] = []
+      for (let i = 0; i < 10_000; i++) {
+        const socket = net.connect(server.port, '127.0.0.1')
+        socket.resume()
+        socket.on('error', () => {})
+        socket.write('GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n')
+        half.push(socket)
+        if (i % 250 === 249) await sleep(10)
+      }
+      await sleep(300)
+      const growth = resident(server) - idle
+      t.diagnostic(`${(growth / 10_000 / 1024).toFixed(1)} KiB each`)
+      assert.ok(growth < 10_000 * 16 * 1024, `${growth} bytes`)
+      const good = await open(server.port, target.port)
+      good.destroy()
+      await until(() => half.every(({ destroyed }) => destroyed), 'all to be gone', 20_000)
+    } finally {
+      await server.stop('SIGKILL')
+      await target.close()
+    }
+  })
 
   for (const [mode, flags, most] of [
     ['in plain mode', ['--plain'], 40],
