@@ -8,7 +8,7 @@ export interface Limits {
   readonly connections: number
   /** Streams of one session at once. */
   readonly streams: number
-  /** Bytes by which the windows of all sessions together may grow; each session may have 64 MiB of them. */
+  /** Bytes by which the windows of all sessions together may grow; each session may have 128 MiB of them. */
   readonly windowBytes: number
   /** Bytes that one session holds for sending, queued and unacknowledged; then its targets are not read. */
   readonly replayBytes: number
@@ -32,7 +32,7 @@ export const DEFAULT_LIMITS: Limits = {
   sockets: 12_000,
   streams: 8192,
   windowBytes: 512 * 1024 * 1024,
-  replayBytes: 64 * 1024 * 1024,
+  replayBytes: 128 * 1024 * 1024,
   handshakesPerSecond: 1_000,
   handshakeBurst: 5_000,
   freeFailures: 10,

@@ -6,6 +6,8 @@ import type { Core } from './core.ts'
 const REMEMBERED = 64
 /** Below this many milliseconds a carrier without an ACK is not called stalled, however short its round trip. */
 const LEAST_STALL = 30
+/** Whether another carrier has room for what is late on one is looked at this often, in milliseconds. */
+const LOOK_AGAIN = 20
 /** What a round trip is taken for before any is known. */
 const UNKNOWN = 500
 
@@ -16,6 +18,7 @@ export class CarrierSet {
   #usedBelow = 0
   readonly #used = new Set<number>()
   #next = 0
+  #lookAt = 0
 
   constructor(core: Core) {
     this.#core = core
@@ -121,12 +124,13 @@ export class CarrierSet {
   stallDeadline(): number | undefined {
     const limit = this.#stallLimit()
     if (limit === undefined) return undefined
-    let least: number | undefined
-    for (const carrier of this.#core.carriers.values()) {
-      const since = carrier.alive && !carrier.suspected ? carrier.flight.waitingSince : undefined
-      if (since !== undefined) least = Math.min(least ?? Number.POSITIVE_INFINITY, since + limit)
+    let least = Number.POSITIVE_INFINITY
+    for (const { alive, suspected, flight } of this.#core.carriers.values()) {
+      const since = alive && !suspected ? flight.waitingSince : undefined
+      if (since === undefined) continue
+      least = Math.min(least, since + limit, Math.max(flight.lateAt ?? least, this.#lookAt))
     }
-    return least
+    return least === Number.POSITIVE_INFINITY ? undefined : least
   }
 
   /** Twice the longest round trip and the ACK delay: what takes longer is late, not far (spec §12). */
@@ -150,6 +154,28 @@ export class CarrierSet {
       if (late === undefined) return
       late.suspected = true
       for (const sent of late.flight.unacknowledged()) core.sendAgain(sent)
+      core.wake()
+    }
+  }
+
+  /**
+   * What is late on a carrier that has become slow, though it gives signs, is sent again if another has little to do: streams
+   * wait for it there, and may have no credit left for more. Where all are slow, nothing is.
+   */
+  relieve(): void {
+    const core = this.#core
+    const { now } = core
+    const good = core.alive().filter(({ suspected, proven, leaving }) => !suspected && proven && !leaving)
+    if (good.length < 2 || now < this.#lookAt) return
+    const isLate = ({ flight }: Carrier) => flight.lateAt !== undefined && now >= flight.lateAt
+    const free = good.some((one) => !isLate(one) && one.flight.bytes < one.flight.rate.window / 4)
+    for (const carrier of good) {
+      if (!isLate(carrier)) continue
+      this.#lookAt = now + LOOK_AGAIN
+      if (!free) return
+      const late = carrier.flight.takeLate()
+      carrier.flight.rate.slowed(late[0]!, now)
+      for (const sent of late) core.sendAgain(sent)
       core.wake()
     }
   }

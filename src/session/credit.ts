@@ -30,6 +30,8 @@ export class CreditPool {
 
 /** No window grows beyond this: 32 MiB are 2.6 Gbit/s at a round trip of 100 ms. */
 const MOST = 32 * 1024 * 1024
+/** Credit is given when half of the window was taken, or this much: most of a large window is then always the sender's to use. */
+const STEP = 512 * 1024
 
 /**
  * The credit that one stream was given and what the application has taken of it (spec §7). It sends nothing: it answers
@@ -40,7 +42,9 @@ export class ReceiveWindow {
   readonly #initial: number
   #size: number
   #consumed = 0
-  #grantedAt: number
+  /** When the last half of the window began to be used, and what had been taken by then. */
+  #halfAt: number
+  #halfFrom = 0
   /** The peer may send up to this offset. */
   granted: number
 
@@ -49,7 +53,7 @@ export class ReceiveWindow {
     this.#initial = initial
     this.#size = initial
     this.granted = initial
-    this.#grantedAt = now
+    this.#halfAt = now
   }
 
   get size(): number {
@@ -71,15 +75,20 @@ export class ReceiveWindow {
    */
   consume(bytes: number, now: number, roundTrip: number | undefined): boolean {
     this.#consumed += bytes
-    if (this.granted - this.#consumed > this.#size / 2) return false
-    if (roundTrip === undefined || now - this.#grantedAt < 2 * roundTrip) {
-      this.#size += this.#pool.draw(Math.min(this.#size, MOST - this.#size))
-    }
-    this.#grantedAt = now
+    if (this.granted - this.#consumed > this.#size - Math.min(this.#size / 2, STEP)) return false
+    if (this.#consumed - this.#halfFrom >= this.#size / 2) this.#half(now, roundTrip)
     const granted = this.#consumed + this.#size
     if (granted <= this.granted) return false
     this.granted = granted
     return true
+  }
+
+  #half(now: number, roundTrip: number | undefined): void {
+    if (roundTrip === undefined || now - this.#halfAt < 2 * roundTrip) {
+      this.#size += this.#pool.draw(Math.min(this.#size, MOST - this.#size))
+    }
+    this.#halfAt = now
+    this.#halfFrom = this.#consumed
   }
 
   /** The stream is over: what it had beyond its initial size goes back to the pool. */

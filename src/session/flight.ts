@@ -32,6 +32,8 @@ export class Sent implements SendMark {
   deliveredAt = 0
   firstSentAt = 0
   applicationLimited = false
+  /** When its ACK is late, as far as could be told when it was sent. */
+  lateAt: number = Number.POSITIVE_INFINITY
 
   constructor(
     kind: SentKind,
@@ -55,6 +57,8 @@ export class Flight {
   readonly rate: RateControl = new RateControl()
   #sent: Sent[] = []
   #first = 0
+  /** So many of the first were sent again elsewhere because they were late. */
+  #repeated = 0
   /** Messages sent and messages acknowledged, in all. */
   count = 0
   acked = 0
@@ -82,9 +86,25 @@ export class Flight {
     return this.#sent.slice(this.#first).filter(({ kind }) => kind !== 'nothing')
   }
 
+  /** When the oldest message that was not sent again elsewhere is late; undefined if there is none. */
+  get lateAt(): number | undefined {
+    for (let i = this.#first + this.#repeated; i < this.#sent.length; i++) {
+      if (this.#sent[i]!.kind !== 'nothing') return this.#sent[i]!.lateAt
+    }
+    return undefined
+  }
+
+  /** What was not sent again elsewhere, oldest first; from now on it counts as if it were. */
+  takeLate(): readonly Sent[] {
+    const late = this.#sent.slice(this.#first + this.#repeated).filter(({ kind }) => kind !== 'nothing')
+    this.#repeated = this.#sent.length - this.#first
+    return late
+  }
+
   /** A message that leaves now and will be acknowledged. */
   push(sent: Sent, now: number): void {
     this.rate.mark(sent, now, this.bytes)
+    sent.lateAt = now + this.rate.patience(this.bytes)
     this.bytes += sent.size
     this.count++
     this.#sent.push(sent)
@@ -132,6 +152,7 @@ export class Flight {
 
   #shift(): void {
     this.#sent[this.#first++] = undefined as unknown as Sent
+    if (this.#repeated > 0) this.#repeated--
     if (this.#first === this.#sent.length) {
       this.#sent = []
       this.#first = 0
@@ -146,6 +167,7 @@ export class Flight {
     const rest = [...this.unacknowledged()]
     this.#sent = []
     this.#first = 0
+    this.#repeated = 0
     this.bytes = 0
     this.acked = this.count
     return rest

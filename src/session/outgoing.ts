@@ -122,6 +122,8 @@ export class Outgoing {
       case Due.failed:
         return this.#control(carrier, 'failed', { type: 'OPEN_FAILED', stream: id, ...stream.failure! }, stream)
       case Due.fin:
+        if (this.#core.scheduler.bulk && stream.knownInteractive(this.#core.now))
+          this.#core.lastInteractiveAt = this.#core.now
         return this.#control(carrier, 'fin', { type: 'FIN', stream: id, offset: stream.sending.end }, stream)
       case Due.reset: {
         const frame: Frame = { type: 'RESET', stream: id, code: stream.resetCode, offset: stream.sending.sent }
@@ -191,7 +193,7 @@ export class Outgoing {
       return undefined
     }
     const interactive = stream.interactive(now)
-    if (interactive && scheduler.mixed) this.#core.lastInteractiveAt = now
+    if (interactive && scheduler.mixed && stream.knownInteractive(now)) this.#core.lastInteractiveAt = now
     const carrier = this.#carrierForData(stream, interactive)
     if (carrier === undefined) {
       this.#core.blockedSince ??= now

@@ -22,6 +22,9 @@ const ROUND_TRIP_EXPIRES = 10_000
 const GAIN = 2
 const GAIN_SHARED = 1.05
 const GAIN_START = 2.89
+/** A message is late when it takes this many times as long as was expected, and no sooner than after so many milliseconds. */
+const PATIENCE = 3
+const LEAST_PATIENCE = 200
 
 /**
  * How much may be in flight on a carrier (spec §12), from its ACKs alone: the greatest delivery rate of the last rounds and
@@ -145,6 +148,23 @@ export class RateControl {
       this.#probed = Number.POSITIVE_INFINITY
       this.#probeUntil = now + 2 * this.smoothed
     }
+  }
+
+  /** How long the ACK of a message may take that is sent behind so many bytes, in milliseconds. */
+  patience(inFlight: number): number {
+    if (this.rate === 0 || this.least === undefined) return Number.POSITIVE_INFINITY
+    return Math.max(LEAST_PATIENCE, PATIENCE * (inFlight / this.rate + this.least))
+  }
+
+  /** A message is late: the line is not what it was. */
+  slowed(late: SendMark, now: number): void {
+    this.rate = Math.max(1, Math.min(this.rate / 2, (this.#delivered - late.delivered) / (now - late.sentAt)))
+    this.#rates.length = 0
+    this.#rates.push(this.rate)
+    this.#bursts.length = 0
+    this.#bursts.push(0)
+    this.#greatestBurst = 0
+    this.#starting = false
   }
 
   /** How many bytes may be in flight. */

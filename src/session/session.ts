@@ -44,15 +44,15 @@ export interface SessionOptions {
   /** What we said in our HELLO, and what the peer said in its. */
   readonly own: Parameters
   readonly peer: Parameters
-  /** By how much windows may grow beyond their initial size, together, in bytes. Default 64 MiB of its own. */
+  /** By how much windows may grow beyond their initial size, together, in bytes. Default 128 MiB of its own. */
   readonly pool?: CreditPool
-  /** Bytes held for sending, queued and unacknowledged together, at which writers are told to wait. Default 64 MiB. */
+  /** Bytes held for sending, queued and unacknowledged together, at which writers are told to wait. Default 128 MiB. */
   readonly replayBudget?: number
   readonly liveness?: LivenessOptions
   readonly now: number
 }
 
-export const DEFAULT_BUDGET: number = 64 * 1024 * 1024
+export const DEFAULT_BUDGET: number = 128 * 1024 * 1024
 
 /**
  * One end of a session (spec/sluice-1.md), without I/O, clock or chance: messages go in by {@link receive}, messages come
@@ -304,6 +304,7 @@ export class Session {
       return this.close(CloseReason.EXPIRED, `no carrier came back within ${this.#resumeFor / 1000} s`, now)
     }
     this.#set.hedge()
+    this.#set.relieve()
     for (const carrier of core.alive()) {
       const verdict = judge(carrier, this.#liveness, now)
       if (verdict === 'ask') {

@@ -14,6 +14,8 @@ const LOW = 128 * 1024
 /** The time in which what a stream sent is forgotten by half, and the rest of it up to which it counts as interactive. */
 const HALF_LIFE = 500
 const INTERACTIVE = 32 * 1024
+/** A stream that is younger than this has had no time to send much: that it sent little says nothing yet. */
+const SETTLED = 300
 /** Datagrams that are kept while there is no handler, and bytes of them. */
 const EARLY_DATAGRAMS = 64
 const EARLY_BYTES = 128 * 1024
@@ -67,6 +69,7 @@ export class Stream {
   deficit = 0
   #recent = 0
   #recentAt = 0
+  readonly #begunAt: number
   #wasFull = false
   #early: Reassembly | undefined
   #earlyDatagrams: Uint8Array[] | undefined
@@ -84,6 +87,7 @@ export class Stream {
     credit: number,
   ) {
     this.#owner = owner
+    this.#begunAt = owner.now
     this.sending = new SendBuffer(owner)
     this.id = id
     this.opener = opener
@@ -209,6 +213,15 @@ export class Stream {
   interactive(now: number): boolean {
     if (this.sending.unsent >= INTERACTIVE) return false
     return this.#recent * 0.5 ** ((now - this.#recentAt) / HALF_LIFE) < INTERACTIVE
+  }
+
+  /**
+   * Whether it is known to be one that sends little, because it still does or because that was all: every stream of bulk
+   * sends its first bytes as if it were.
+   */
+  knownInteractive(now: number): boolean {
+    if (this.sendState === 'ended' && this.sending.unsent === 0) return this.sending.end < INTERACTIVE
+    return now - this.#begunAt >= SETTLED && this.interactive(now)
   }
 
   #score(bytes: number): void {

@@ -232,7 +232,7 @@ describe('bounds', { skip: linux }, () => {
         await sleep(5_000)
         const growth = (resident(server) + resident(tunnel) - before) / MIB
         t.diagnostic(`${growth.toFixed(0)} MiB`)
-        // 64 MiB of replay memory and what passed it in one turn; 64 MiB of initial credit, and 64 MiB of pool.
+        // 128 MiB of replay memory and what passed it in one turn; 64 MiB of initial credit, and 128 MiB of pool.
         assert.ok(growth < 400, `${growth} MiB`)
         // Nobody reads a side that is stalled, so it is the targets that can end it, as without a tunnel.
         for (const socket of target.sockets) socket.resetAndDestroy()

@@ -227,6 +227,22 @@ describe('faults in virtual time', () => {
     return true
   })
 
+  faulty(
+    '1 of 4 carriers becomes 20 times slower under bulk: what is late on it is sent again on the others',
+    (random) => {
+      const length = 40_000_000
+      const fast = { line: { rate: 10_000 } }
+      const three = exchange(random, fast, 3, length)
+      three.pair.run(three.done)
+      const run = exchange(random, fast, 4, length)
+      run.pair.plan(300, () => (first(run.pair).line.rate = 500))
+      run.pair.run(run.done)
+      run.check()
+      assert.ok(run.pair.now < three.pair.now + 800, `${run.pair.now} ms with it, ${three.pair.now} without`)
+      return resent(run) > 0
+    },
+  )
+
   faulty('all of 4 carriers dead at once', (random) => {
     const run = exchange(random, {}, 4, 1_500_000)
     run.pair.plan(60 + random.below(100), () => {
