@@ -13,6 +13,7 @@ import {
 import { CreditPool, type SessionFigures, type Stream } from '../session/index.ts'
 import { CloseReason, OpenError, ResetCode, type Target } from '../wire/index.ts'
 import type { Principal } from './auth/auth.ts'
+import { CHECK_TARGET, CheckTarget } from './check-target.ts'
 import type { Asked, Dialler } from './dialler.ts'
 import type { Limits } from './limits.ts'
 import { Listeners } from './listeners.ts'
@@ -65,6 +66,7 @@ export interface SessionServiceOptions {
   /** Whether somebody who was let in earlier still would be. */
   readonly still: (principal: Principal) => boolean
   readonly quotas: Quotas
+  readonly version: string
   readonly events: SessionServiceEvents
 }
 
@@ -172,7 +174,8 @@ export class SessionService {
         ends.end?.(why)
         pump.flush()
       })
-      const how = stream.target.kind === 'UDP' ? this.#relay : this.#splice
+      const { target } = stream
+      const how = this.#isCheck(target) ? this.#check : target.kind === 'UDP' ? this.#relay : this.#splice
       events.opened(owner, name, await how.call(this, of, stream, lease, ends))
     } catch (error) {
       this.#streams--
@@ -237,6 +240,40 @@ export class SessionService {
     pump.touch()
     stream.accept(formatHostPort({ host: address!, port }))
     return verdictOf(policy, use).why
+  }
+
+  /** Whether it is the target of our own: one of the configuration may have its name. */
+  #isCheck(target: Target): boolean {
+    return target.kind === 'NAMED' && target.name === CHECK_TARGET && !this.#options.targets.has(CHECK_TARGET)
+  }
+
+  async #check(of: ServerSession<Owner>, stream: Stream, lease: Lease, ends: Ends): Promise<string> {
+    const { rulesOf, version, events } = this.#options
+    const { principal: owner, pump } = of
+    const { principal } = owner
+    const use: Use = { own: CHECK_TARGET }
+    const verdict = verdictOf(this.#policyOf(owner), use)
+    if (!verdict.allowed) throw new SluiceError('ERR_SLUICE_POLICY', verdict.why)
+    const since = performance.now()
+    const check = new CheckTarget(stream, {
+      lease,
+      touch: () => pump.touch(),
+      who: () => {
+        const { policy, reverse } = rulesOf(principal)
+        const { name, groups = [] } = principal
+        return { version, user: name, groups, time: Date.now(), rules: policy.texts, reverse: reverse.texts }
+      },
+      done: (moved) => {
+        this.#forget(stream, lease)
+        events.ended(owner, nameOf(stream.target), moved, performance.now() - since)
+      },
+    })
+    const end = () => check.abort(ResetCode.POLICY)
+    ends.end = end
+    this.#uses.set(stream, { of, use, end })
+    stream.accept(`@${CHECK_TARGET}`)
+    stream.start(check)
+    return verdict.why
   }
 
   #forget(stream: Stream, lease: Lease): void {

@@ -25,6 +25,7 @@ import { streamOutcome } from './live.ts'
 import { Networks } from './networks.ts'
 import { RuleSet } from './policy/rule-set.ts'
 import type { Rules } from './policy/rules.ts'
+import { CHECK_TARGET } from './check-target.ts'
 import { checkShadowed } from './policy/shadowed.ts'
 import { Quotas } from './quotas.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
@@ -128,6 +129,7 @@ export class Tunnel {
       elsewhereUntil: performance.now() + (options.elsewhereFor ?? 0),
       still,
       quotas: this.#quotas,
+      version: options.version ?? '',
       events: this.#serviceEvents(),
     })
     this.#webSockets = new WebSockets({
@@ -282,7 +284,7 @@ function readRules(
   const implied = allow.length === 0 ? [...targets.keys()].map((name) => `@${name}`) : []
   const rules = [...allow, ...implied].map((rule) => (typeof rule === 'string' ? parseRule(rule) : rule))
   const reverse = allowReverse.map((rule) => (typeof rule === 'string' ? parseReverseRule(rule) : rule))
-  checkShadowed(rules, new Set(targets.keys()))
+  checkShadowed(rules, new Set([...targets.keys(), CHECK_TARGET]))
   checkShadowed(reverse, new Set())
   return new RuleSet(rules, reverse)
 }

@@ -37,6 +37,16 @@ export class Policy {
     )
   }
 
+  /** Whether a rule forbids it, rather than none allowing it: what is allowed without one. */
+  forbidsNamed(name: string): boolean {
+    return this.#rules.find(({ host }) => host.kind === 'named' && host.name === name)?.deny ?? false
+  }
+
+  /** The rules as they were written, in order; what is allowed without any in words. */
+  get texts(): readonly string[] {
+    return this.#open ? ['public addresses'] : this.#rules.map(({ text }) => text)
+  }
+
   /** Whether the unix socket at this path may be used: only where a rule names it. */
   checkPath(path: string): Verdict {
     return verdictOf(

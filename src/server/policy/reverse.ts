@@ -23,6 +23,11 @@ export class ReversePolicy {
     return this.#rules.some(({ deny }) => !deny)
   }
 
+  /** The rules as they were written, in order. */
+  get texts(): readonly string[] {
+    return this.#rules.map(({ text }) => text)
+  }
+
   checkPort(host: string, port: number, protocol: Protocol = 'tcp'): ReverseVerdict {
     const bytes = addressBytes(host)
     const rule = this.#rules.find((candidate) => {
