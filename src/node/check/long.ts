@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClientLink } from '../../link/index.ts'
 import { DEFAULT_LIVENESS } from '../../session/index.ts'
+import { nodeHost } from '../host.ts'
 import type { TunnelClientOptions } from '../tunnel-client.ts'
 import type { Found } from './found.ts'
 import { roundTrip, withSession } from './session.ts'
@@ -39,7 +40,8 @@ function keep(options: TunnelClientOptions, long: number, busy: boolean): Promis
     while (performance.now() < end && !(ages.length > 0 && !busy) && ages.length < 3) {
       if (busy) await Promise.race([roundTrip(link), sleep(long)])
       await sleep(Math.max(1, Math.min(busy ? BUSY : LOOK, end - performance.now())))
-      quiet = link.session?.figures.carriers[0]?.silentFor ?? quiet
+      const number = link.session?.carriers[0]
+      if (number !== undefined) quiet = link.session!.quietOf(number, nodeHost.now())
       if (ages.length === 0) longest = Math.max(longest, quiet)
     }
     return { ages, quiet: longest }

@@ -1,31 +1,38 @@
-// What stands between a client and its server, one obstacle after another: whether connect gets through and how, and what
-// check says. The table that this makes stands in docs/obstacles.md; SLUICE_WRITE=1 writes it.
-import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import type net from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
 import tls from 'node:tls'
 import { selfSigned } from '#src/server/index.js'
-import { need, ROOT, which } from '../helpers/need.js'
-import { closedPort, connectTo, echo, type Listening, listen, receive, sleep } from '../helpers/net.js'
+import { Namespace } from '../helpers/namespace.js'
+import { which } from '../helpers/need.js'
+import { closedPort, connectTo } from '../helpers/net.js'
 import { answersItself, box, type Obstacle, reverseProxy, webSocketProxy } from '../helpers/obstacles.js'
-import { connect, serve, sluice, start, untilOpen } from '../helpers/process.js'
+import { CLI, said, start, untilOpen } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
+import { PASSWORD, type SquidScheme, squid, USER } from '../helpers/squid.js'
 
-const LONG = process.env.SLUICE_LONG === '1'
-const BULK = (LONG ? 64 : 8) * 1024 * 1024
-const TABLE = join(ROOT, 'docs', 'obstacles.md')
-const MARK = '<!-- made by test/e2e/gallery.test.ts -->'
+export const LONG: boolean = process.env.SLUICE_LONG === '1'
 
-interface Case {
+/** An obstacle in its place. */
+export interface Placed extends Obstacle {
+  readonly flags?: readonly string[]
+  /** Whether what is in the way has TLS. */
+  readonly secure?: boolean
+  /** What the server is called; default 127.0.0.1. */
+  readonly host?: string
+  /** What a command that is to stand behind the obstacle begins with. */
+  readonly inside?: readonly string[]
+}
+
+/** Something that stands between a client and its server, and what is to become of it. */
+export interface Case {
   readonly name: string
-  /** A program without which there is nothing to try. */
-  readonly needs?: string
-  /** Puts it before the server. `secure` if what is in the way has TLS. */
-  make(server: number, folder: string): Promise<Obstacle & { readonly flags?: string[]; readonly secure?: boolean }>
+  /** Programs without which there is nothing to try. */
+  readonly needs?: readonly string[]
+  /** Puts it before the server, or before one of its own. */
+  make(server: number, folder: string, serve: readonly string[]): Promise<Placed>
+  /** Further flags of the check. */
+  readonly look?: readonly string[]
   /** How connect is to get through, or the exit code with which it must not. */
   readonly through: string | number
   /** What check must say, its verdict apart. */
@@ -43,7 +50,7 @@ const portal = 'HTTP/1.1 302 Found\r\nLocation: http://login.example/\r\nContent
 const page =
   'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<!doctype html>'
 
-const CASES: readonly Case[] = [
+export const CASES: readonly Case[] = [
   {
     name: 'nothing',
     make: (server) => box(server, {}),
@@ -58,7 +65,7 @@ const CASES: readonly Case[] = [
   },
   {
     name: 'nginx as it comes, without the lines for `Upgrade`',
-    needs: 'nginx',
+    needs: ['nginx'],
     make: (server, folder) => nginx(server, folder),
     through: 'HTTP, with answers that are streamed',
     names: /FAIL websocket .*200[\s\S]*nginx needs/,
@@ -140,14 +147,16 @@ const CASES: readonly Case[] = [
       return box(server, { up: touch, down: touch })
     },
     through: 'WebSocket',
-    names: /^ok {3}websocket/m,
+    look: ['--quick', '--long', '8s'],
+    names: /^ok {3}idle .*cut after 5\.\d s on which nothing moved/m,
     quiet: 7_000,
   },
   {
     name: `a box that cuts what is ${LONG ? 30 : 3} s old`,
     make: (server) => box(server, { begun: ({ cut }) => void setTimeout(cut, LONG ? 30_000 : 3_000) }),
     through: 'WebSocket',
-    names: /^ok {3}websocket/m,
+    look: ['--quick', '--long', LONG ? '65s' : '8s'],
+    names: /^ok {3}age .*cut when they are (3|30)(\.\d)? s old/m,
     quiet: LONG ? 32_000 : 4_000,
   },
   {
@@ -162,6 +171,50 @@ const CASES: readonly Case[] = [
     },
     through: 'WebSocket',
     names: /^ok {3}websocket/m,
+  },
+  {
+    name: 'only out through squid, which asks by Basic who it is',
+    needs: ['squid', 'openssl', 'ip', 'nft'],
+    make: (_, folder, serve) => behindSquid(folder, serve, 'basic'),
+    through: 'WebSocket',
+    names: /^ok {3}proxy /m,
+  },
+  {
+    name: 'only out through squid, which asks by Digest who it is',
+    needs: ['squid', 'openssl', 'ip', 'nft'],
+    make: (_, folder, serve) => behindSquid(folder, serve, 'digest'),
+    through: 'WebSocket',
+    names: /^ok {3}proxy /m,
+  },
+  {
+    name: 'the same squid, and nobody says who it is',
+    needs: ['squid', 'openssl', 'ip', 'nft'],
+    make: (_, folder, serve) => behindSquid(folder, serve, 'basic', false),
+    through: 4,
+    names: /FAIL proxy .*asks who you are .*basic[\s\S]*--proxy-auth-file/,
+    says: /--proxy-auth-file FILE/,
+  },
+  {
+    name: 'a firewall that lets only port 443 out, and the server listens there',
+    needs: ['ip', 'nft'],
+    make: (_, folder, serve) => only443(folder, serve, 443),
+    through: 'WebSocket',
+    names: /^ok {3}websocket/m,
+  },
+  {
+    name: 'the same, and the server listens on 8080: UDP and other ports are dropped',
+    needs: ['ip', 'nft'],
+    make: (_, folder, serve) => only443(folder, serve, 8080),
+    through: 5,
+    names: /FAIL tcp .*dropped on the way[\s\S]*let the server listen there/,
+    says: /does not answer within 3 s/,
+  },
+  {
+    name: 'an IPv6 black hole: the name has an address that never answers',
+    needs: ['ip', 'nft'],
+    make: (_, folder, serve) => blackHole(folder, serve),
+    through: 'WebSocket',
+    names: /^ok {3}tcp [\s\S]*note: \[2001:db8::1\]:443: no answer within[\s\S]*^ok {3}websocket/m,
   },
   {
     name: 'a line of 100 kbit/s',
@@ -214,6 +267,68 @@ const CASES: readonly Case[] = [
   },
 ]
 
+/** A proxy that is the only way out. */
+async function behindSquid(folder: string, serve: readonly string[], scheme: SquidScheme, known = true): Promise<Placed> {
+  const network = new Namespace()
+  network.filter('meta skuid 0 tcp flags & (syn | ack) == syn tcp dport != 3128 drop')
+  // squid becomes another user, who must be able to read what is below.
+  chmodSync(folder, 0o755)
+  const own = join(folder, `squid-${scheme}`)
+  mkdirSync(own, { recursive: true })
+  const proxy = await squid(own, scheme, network.prefix)
+  const file = join(own, 'who')
+  writeFileSync(file, `${USER}:${PASSWORD}\n`, { mode: 0o600 })
+  const placed = await inNamespace(network, '127.0.0.1', 8443, serve, folder)
+  return {
+    ...placed,
+    flags: ['--proxy', `http://127.0.0.1:${proxy.port}`, ...(known ? ['--proxy-auth-file', file] : [])],
+    close: async () => {
+      await proxy.stop('SIGKILL')
+      await placed.close()
+    },
+  }
+}
+
+/** A server in a network of its own, together with whoever is to reach it. */
+async function inNamespace(
+  network: Namespace,
+  host: string,
+  port: number,
+  serve: readonly string[],
+  folder: string,
+): Promise<Placed> {
+  const [program = '', ...args] = [...network.prefix, process.execPath, CLI, 'serve', '--listen', `0.0.0.0:${port}`]
+  const env = { ...process.env, SLUICE_TOKEN: TOKEN, XDG_RUNTIME_DIR: folder }
+  const server = start(program, [...args, ...serve], { env })
+  await said(server, /serving on/)
+  return {
+    port,
+    host,
+    inside: network.prefix,
+    close: async () => {
+      await server.stop()
+      network.close()
+    },
+  }
+}
+
+function only443(folder: string, serve: readonly string[], port: number): Promise<Placed> {
+  const network = new Namespace()
+  network.filter('meta l4proto udp drop', 'tcp flags & (syn | ack) == syn tcp dport != 443 drop')
+  return inNamespace(network, '127.0.0.1', port, serve, folder)
+}
+
+function blackHole(folder: string, serve: readonly string[]): Promise<Placed> {
+  const network = new Namespace()
+  network.run('ip', '-6', 'address', 'add', '2001:db8::2/64', 'dev', 'lo', 'nodad')
+  network.run('ip', '-6', 'address', 'add', '2001:db8::1/64', 'dev', 'lo', 'nodad')
+  // Names are asked for as IPv4 only where there is more of it than loopback.
+  network.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'lo')
+  network.hosts('2001:db8::1 tunnel.test\n192.0.2.1 tunnel.test')
+  network.filter('ip6 daddr 2001:db8::1 drop')
+  return inNamespace(network, 'tunnel.test', 443, serve, folder)
+}
+
 /** Debian's nginx with its own defaults: HTTP/1.0 to the server, whole requests, bodies of at most 1 MiB. */
 async function nginx(to: number, folder: string): Promise<Obstacle> {
   const port = await closedPort()
@@ -255,108 +370,3 @@ async function tlsMiddle(to: number, cert: string, key: string): Promise<Obstacl
   }
 }
 
-describe('obstacles', { concurrency: false }, () => {
-  const rows: string[] = []
-  const folder = mkdtempSync(join(tmpdir(), 'sluice-gallery-'))
-  let target: Listening
-  let server: Awaited<ReturnType<typeof serve>>
-  // What is learned of one obstacle must not help with the next: a state of its own for each.
-  let states = 0
-  const env = () => ({ SLUICE_TOKEN: TOKEN, XDG_STATE_HOME: join(folder, `state${states}`) })
-
-  before(async () => {
-    target = await listen(echo)
-    server = await serve(['--allow', `127.0.0.1:${target.port}`], env())
-  })
-
-  after(async () => {
-    await server.stop()
-    await target.close()
-    rmSync(folder, { recursive: true })
-  })
-
-  for (const one of CASES) {
-    it(one.name, async (t) => {
-      if (one.needs !== undefined && !need(t, one.needs)) return
-      states++
-      const { port, close, flags = [], secure } = await one.make(server.port, folder)
-      const url = `${secure ? 'wss' : 'ws'}://127.0.0.1:${port}`
-      try {
-        const refused = typeof one.through === 'number'
-        const checking = sluice(['check', url, '--timeout', '3s', ...flags], env())
-        const code = await checking.exited
-        const told = checking.stdout()
-        assert.equal(code, refused ? one.through : 0, told + checking.stderr())
-        assert.match(told, one.names)
-        const verdict = told.trim().split('\n').at(-1)!
-        const outcome = refused ? await cannot(one, url, flags) : await can(one, url, flags)
-        rows.push(`| ${one.name} | ${outcome} | ${shown(verdict, url)} |`)
-        console.log(rows.at(-1))
-      } finally {
-        await close()
-      }
-    })
-  }
-
-  async function cannot(one: Case, url: string, flags: string[]): Promise<string> {
-    const trying = ['connect', url, '-L', `0:127.0.0.1:${target.port}`, '--no-retry', '--timeout', '3s', ...flags]
-    const running = sluice(trying, env())
-    assert.equal(await running.exited, one.through, running.stderr())
-    assert.match(running.stderr(), one.says!)
-    return `no: exit ${one.through} | – | –`
-  }
-
-  async function can(one: Case, url: string, flags: string[]): Promise<string> {
-    const started = performance.now()
-    const tunnel = await connect(url, `127.0.0.1:${target.port}`, ['-v', ...flags], env())
-    const line = await connectTo(tunnel.port)
-    await says(line, 'first')
-    console.log(`first byte after ${(performance.now() - started).toFixed(0)} ms, the start of the process included`)
-    const bytes = randomBytes(one.bytes ?? BULK)
-    const bulk = await connectTo(tunnel.port)
-    const back = receive(bulk, bytes.length)
-    bulk.write(bytes)
-    assert.equal(digest(await back), digest(bytes), 'what came back is what was sent')
-    bulk.destroy()
-    await says(line, 'beside bulk')
-    if (one.quiet !== undefined) await sleep(one.quiet)
-    await says(line, 'at the end')
-    line.destroy()
-    const ways = [...tunnel.stderr().matchAll(/the session goes over (.*)$/gm)].map(([, way]) => way)
-    const way = ways[0] ?? 'WebSocket'
-    assert.equal(way, one.through, tunnel.stderr())
-    await tunnel.stop()
-    return `yes, over ${way} | equal | up`
-  }
-
-  it('the table in the docs is the one that was made here', () => {
-    const table = [
-      '| In the way | `connect` gets through | bulk both ways | a connection beside it | `check` says |',
-      '| --- | --- | --- | --- | --- |',
-      ...rows,
-    ].join('\n')
-    const text = readFileSync(TABLE, 'utf8')
-    const [before = '', , rest = ''] = text.split(MARK)
-    const fresh = `${before}${MARK}\n\n${table}\n\n${MARK}${rest}`
-    if (process.env.SLUICE_WRITE === '1') writeFileSync(TABLE, fresh)
-    else assert.equal(fresh.replace(/30 s old/, '3 s old'), text, 'run with SLUICE_WRITE=1 to write it')
-  })
-})
-
-async function says(socket: net.Socket, text: string): Promise<void> {
-  const back = receive(socket, text.length)
-  socket.write(text)
-  assert.equal((await back).toString(), text)
-}
-
-function digest(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex')
-}
-
-/** A verdict without what differs from run to run. */
-function shown(verdict: string, url: string): string {
-  return verdict
-    .replaceAll(url, 'URL')
-    .replace(/: sluice connect URL -L PORT:HOST:PORT$/, '')
-    .replace(/: sluice connect URL -L PORT:HOST:PORT finds/, ': `connect` finds')
-}
