@@ -90,6 +90,11 @@ export function clientOptions(): Option[] {
       'SLUICE_PROXY',
     ),
     value('--proxy-auth-file <file>', 'USER:PASSWORD for that proxy, in a file', 'SLUICE_PROXY_AUTH_FILE'),
+    value(
+      '--proxy-auth-command <command>',
+      'a command that answers that proxy, for NTLM or Negotiate: a line for each line',
+      'SLUICE_PROXY_AUTH_COMMAND',
+    ),
     lines('-H, --header <header>', 'send this header too, or Host: "Name: value" (repeatable)', 'SLUICE_HEADER'),
     value('--header-file <file>', 'more of them, one a line, read again for each connection', 'SLUICE_HEADER_FILE'),
     value('--sni <name>', 'the name that TLS asks for and verifies, in place of the URL’s', 'SLUICE_SNI'),
@@ -132,6 +137,7 @@ export interface ClientFlags {
   pin?: string
   proxy?: string
   proxyAuthFile?: string
+  proxyAuthCommand?: string
   header?: string[]
   headerFile?: string
   sni?: string
@@ -214,23 +220,38 @@ function readCredentials(
 }
 
 /** The proxy on the way out: what --proxy says, or what the environment does. */
-function readProxy(url: ServerUrl, flags: ClientFlags): ProxyUrl | undefined {
-  if (flags.proxy === 'none') return undefined
-  const found = flags.proxy === undefined ? environmentProxy(url, process.env) : { name: '--proxy', text: flags.proxy }
+function readProxy(
+  url: ServerUrl,
+  { proxy, proxyAuthFile, proxyAuthCommand, tokenFileMode }: ClientFlags,
+): ProxyUrl | undefined {
+  if (proxy === 'none') return undefined
+  if (proxyAuthFile !== undefined && proxyAuthCommand !== undefined) {
+    throw new SluiceError('ERR_SLUICE_USAGE', '--proxy-auth-file and --proxy-auth-command contradict each other', {
+      remedy: 'Give one of them.',
+    })
+  }
+  const found = proxy === undefined ? environmentProxy(url, process.env) : { name: '--proxy', text: proxy }
   if (found === undefined) {
-    if (flags.proxyAuthFile === undefined) return undefined
-    throw new SluiceError('ERR_SLUICE_USAGE', '--proxy-auth-file is given, but there is no proxy', {
+    if (proxyAuthFile === undefined && proxyAuthCommand === undefined) return undefined
+    const which = proxyAuthFile === undefined ? '--proxy-auth-command' : '--proxy-auth-file'
+    throw new SluiceError('ERR_SLUICE_USAGE', `${which} is given, but there is no proxy`, {
       remedy: 'Give --proxy too, or set https_proxy.',
     })
   }
-  const proxy = parseProxyUrl(found.text, found.name)
-  if (flags.proxy !== undefined && proxy.credentials !== undefined) {
+  const read = parseProxyUrl(found.text, found.name)
+  if (proxy !== undefined && read.credentials !== undefined) {
     throw new SluiceError('ERR_SLUICE_USAGE', '--proxy: a password does not belong where others can read it', {
       remedy: 'Put USER:PASSWORD into a file and give --proxy-auth-file FILE.',
     })
   }
-  if (flags.proxyAuthFile === undefined) return proxy
-  return { ...proxy, credentials: readLogin(flags.proxyAuthFile, '--proxy-auth-file', flags.tokenFileMode) }
+  if (proxyAuthCommand !== undefined) {
+    if (read.kind === 'http') return { ...read, authCommand: proxyAuthCommand }
+    throw new SluiceError('ERR_SLUICE_USAGE', '--proxy-auth-command is for HTTP proxies, and this is SOCKS5', {
+      remedy: 'Give --proxy-auth-file.',
+    })
+  }
+  if (proxyAuthFile === undefined) return read
+  return { ...read, credentials: readLogin(proxyAuthFile, '--proxy-auth-file', tokenFileMode) }
 }
 
 /** Those of the file are read again each time; one that cannot be read leaves those that were. */

@@ -6,6 +6,8 @@ export interface ProxyUrl extends HostPort {
   /** Whether the proxy itself is reached over TLS. */
   readonly secure: boolean
   readonly credentials: ProxyLogin | undefined
+  /** A command that says who we are where the proxy wants more than a password (docs/proxies.md). */
+  readonly authCommand?: string
 }
 
 export interface ProxyLogin {

@@ -1,11 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto'
 import net from 'node:net'
 import tls from 'node:tls'
-import { formatHostPort, formatProxyUrl, type HostPort, type ProxyUrl, parseIPv4, parseIPv6 } from '../config/index.ts'
+import { formatProxyUrl, type HostPort, type ProxyUrl, parseIPv4, parseIPv6 } from '../config/index.ts'
 import { errnoOf, firstReason, messageOf, SluiceError } from '../errors/index.ts'
-import { type Challenge, canDigest, digestAnswer, parseChallenges, Socks5Client } from '../proxy/index.ts'
-import { fieldValues, type ResponseHead, ResponseHeadParser } from '../websocket/index.ts'
+import { Socks5Client } from '../proxy/index.ts'
 import { TCP_OPTIONS } from './dial.ts'
+import { askerFor } from './proxy-auth.ts'
+import { connectDialogue } from './proxy-connect.ts'
 import { tlsError } from './tls.ts'
 
 export interface OutwardOptions {
@@ -16,9 +16,6 @@ export interface OutwardOptions {
   readonly ca?: string | undefined
 }
 
-/** How each proxy wanted to be asked last, so that later connections need not be refused first. */
-const lastChallenge = new WeakMap<ProxyUrl, Challenge>()
-
 /**
  * A connection to `to` through a proxy: HTTP CONNECT (RFC 9110 §9.3.6) with Basic or Digest where the proxy asks for it, or SOCKS5.
  * Nothing of the other end's has been read. The socket is paused.
@@ -27,25 +24,31 @@ const lastChallenge = new WeakMap<ProxyUrl, Challenge>()
  */
 export async function connectThrough(proxy: ProxyUrl, to: HostPort, options: OutwardOptions): Promise<net.Socket> {
   const limit = performance.now() + options.timeout
-  for (let challenge = lastChallenge.get(proxy), tries = 0; ; tries++) {
-    const socket = await reach(proxy, { ...options, timeout: Math.max(1, limit - performance.now()) })
-    try {
-      const left = { ...options, timeout: Math.max(1, limit - performance.now()) }
-      if (proxy.kind === 'socks5') await converse(proxy, socket, socksDialogue(proxy, to), left)
-      else {
-        const head = await converse(proxy, socket, httpDialogue(proxy, to, challenge), left)
-        if (head !== undefined) {
-          challenge = chooseChallenge(proxy, head, tries)
-          socket.destroy()
-          continue
-        }
-        if (challenge !== undefined) lastChallenge.set(proxy, challenge)
+  const left = () => ({ ...options, timeout: Math.max(1, limit - performance.now()) })
+  const asker = proxy.kind === 'http' ? askerFor(proxy, to) : undefined
+  let socket: net.Socket | undefined
+  try {
+    for (;;) {
+      socket ??= await reach(proxy, left())
+      if (asker === undefined) {
+        await converse(proxy, socket, socksDialogue(proxy, to), left())
+        return socket
       }
-      return socket
-    } catch (error) {
+      const answer = await converse(proxy, socket, connectDialogue(to, await asker.authorization()), left())
+      if (answer === undefined) {
+        asker.accepted()
+        return socket
+      }
+      await asker.refused(answer.head)
+      if (answer.goesOn) continue
       socket.destroy()
-      throw error
+      socket = undefined
     }
+  } catch (error) {
+    socket?.destroy()
+    throw error
+  } finally {
+    asker?.end()
   }
 }
 
@@ -99,7 +102,7 @@ function slow(proxy: ProxyUrl, what: string): SluiceError {
 }
 
 /** What is said to a proxy: first words, then an answer to what it says, until it has said enough. */
-interface Dialogue<Result> {
+export interface Dialogue<Result> {
   readonly first: Uint8Array
   push(bytes: Uint8Array): { send: Uint8Array } | { result: Result; rest: Uint8Array } | undefined
 }
@@ -150,6 +153,7 @@ function converse<Result>(
     socket.on('end', onEnd)
     socket.on('error', onError)
     socket.on('data', onData)
+    socket.resume()
     socket.write(dialogue.first)
   })
 }
@@ -173,74 +177,4 @@ function socksDialogue(proxy: ProxyUrl, to: HostPort): Dialogue<void> {
       return step === undefined || 'send' in step ? step : { result: undefined, rest: step.rest }
     },
   }
-}
-
-/** Ends with undefined when connected, and with the head of a 407. */
-function httpDialogue(
-  proxy: ProxyUrl,
-  to: HostPort,
-  challenge: Challenge | undefined,
-): Dialogue<ResponseHead | undefined> {
-  const uri = formatHostPort(to)
-  const authorization =
-    challenge === undefined || proxy.credentials === undefined
-      ? ''
-      : `Proxy-Authorization: ${answerTo(challenge, proxy.credentials, uri)}\r\n`
-  const parser = new ResponseHeadParser()
-  return {
-    first: Buffer.from(`CONNECT ${uri} HTTP/1.1\r\nHost: ${uri}\r\n${authorization}\r\n`),
-    push: (bytes) => {
-      const answer = parser.push(bytes)
-      if (answer === undefined) return undefined
-      const { status, reason } = answer.head
-      const rest = bytes.subarray(answer.used)
-      if (status >= 200 && status < 300) return { result: undefined, rest }
-      if (status === 407) return { result: answer.head, rest: new Uint8Array(0) }
-      throw new SluiceError('ERR_SLUICE_PROXY', `the proxy does not connect to ${uri}: ${status} ${reason}`, {
-        remedy:
-          status === 403 || status === 405
-            ? 'Many proxies let CONNECT through to port 443 only: let the server listen there.'
-            : 'Ask whoever runs the proxy, or try another with --proxy.',
-      })
-    },
-  }
-}
-
-function answerTo(challenge: Challenge, who: { user: string; password: string }, uri: string): string {
-  if (challenge.scheme === 'basic') return `Basic ${Buffer.from(`${who.user}:${who.password}`).toString('base64')}`
-  return digestAnswer(
-    challenge,
-    who,
-    { method: 'CONNECT', uri },
-    {
-      hash: (algorithm, text) => createHash(algorithm).update(text).digest('hex'),
-      clientNonce: randomBytes(16).toString('hex'),
-    },
-  )
-}
-
-/** @throws SluiceError `ERR_SLUICE_AUTH`: nobody is known to it, or not in a way that we can answer */
-function chooseChallenge(proxy: ProxyUrl, head: ResponseHead, tries: number): Challenge {
-  const where = `the proxy ${formatProxyUrl(proxy)}`
-  const challenges = parseChallenges(fieldValues(head.fields, 'proxy-authenticate'))
-  const offered = [...new Set(challenges.map(({ scheme }) => scheme))].join(', ') || 'no scheme'
-  const refuse = (what: string, remedy: string) =>
-    new SluiceError('ERR_SLUICE_AUTH', `${where} ${what} (407, it offers: ${offered})`, { remedy, status: 407 })
-  if (proxy.credentials === undefined) {
-    throw refuse('asks who you are', 'Give --proxy-auth-file FILE with a line USER:PASSWORD.')
-  }
-  const known = challenges.find(canDigest) ?? challenges.find(({ scheme }) => scheme === 'basic')
-  if (known === undefined) {
-    throw refuse(
-      'asks for what sluice does not speak',
-      'Run a helper that does, such as cntlm or px, and give its address to --proxy.',
-    )
-  }
-  // A Digest nonce may be out of date once; twice means that user or password are wrong.
-  const stale = known.params.get('stale')?.toLowerCase() === 'true'
-  if (tries > 1 || (tries > 0 && !stale)) {
-    lastChallenge.delete(proxy)
-    throw refuse('does not accept the user and password', 'Look at what --proxy-auth-file or the variable says.')
-  }
-  return known
 }

@@ -55,6 +55,8 @@ export async function reachServer(
         fail(error as Error)
       }
     }
+    // What came through a proxy was paused; the server says nothing before it is asked.
+    if (!url.secure) under?.resume()
     if (!url.secure && !socket.connecting) connected()
     else socket.once(url.secure ? 'secureConnect' : 'connect', connected)
   })

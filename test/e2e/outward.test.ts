@@ -1,8 +1,6 @@
 // Through proxies on the way out: real ones, and small ones that answer what real ones should not.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,13 +8,27 @@ import { after, before, describe, it } from 'node:test'
 import tls from 'node:tls'
 import { generate } from 'selfsigned'
 import { connectProxy } from '../helpers/connect-proxy.js'
-import { need, which } from '../helpers/need.js'
+import { need, ROOT, which } from '../helpers/need.js'
 import { closedPort, connectTo, echo, type Listening, listen, receive } from '../helpers/net.js'
+import { ntlmProxy } from '../helpers/ntlm.js'
 import { connect, type Running, said, serve, sluice, start, untilOpen } from '../helpers/process.js'
 import { TOKEN } from '../helpers/rig.js'
+import { squid } from '../helpers/squid.js'
 
 const ENV = { SLUICE_TOKEN: TOKEN }
-const SQUID_AUTH = '/usr/lib/squid'
+
+/** MD4 of `a secret of ann` in UTF-16, as Windows keeps passwords. */
+const NT_HASH = Buffer.from('42bae3a49a6ac009d751eade6cbc98ee', 'hex')
+
+/** Speaks NTLM as far as squid's helper looks at it. */
+const SPEAKER = `import { createInterface } from 'node:readline'
+const field = (length, at) => [length & 255, length >> 8, length & 255, length >> 8, at, 0, 0, 0]
+const message = (...bytes) => 'NTLM ' + Buffer.from([...Buffer.from('NTLMSSP\\0'), ...bytes]).toString('base64')
+const one = message(1, 0, 0, 0, 0x02, 0x02, 0, 0, ...field(0, 0), ...field(0, 0))
+const three = message(3, 0, 0, 0, ...field(24, 70), ...field(24, 70), ...field(4, 64), ...field(2, 68), ...field(0, 64), ...field(0, 64),
+  0x02, 0x02, 0, 0, ...Buffer.from('CORPme'), ...Buffer.alloc(24, 1))
+for await (const line of createInterface({ input: process.stdin })) console.log(/NTLM ./.test(line) ? three : one)
+`
 
 describe('through a proxy on the way out', { concurrency: false }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'sluice-outward-'))
@@ -68,50 +80,10 @@ describe('through a proxy on the way out', { concurrency: false }, () => {
     return running
   }
 
-  /** Debian's squid with users, by Basic or Digest; it lets CONNECT through to every port here. */
-  async function squid(scheme: 'basic' | 'digest'): Promise<Running & { port: number }> {
-    const port = await closedPort()
-    const users = join(folder, `users-${scheme}`)
-    const md5 = (text: string) => createHash('md5').update(text).digest('hex')
-    const line =
-      scheme === 'basic' ? `ann:${password('a secret of ann')}` : `ann:sluice:${md5('ann:sluice:a secret of ann')}`
-    writeFileSync(users, `${line}\n`, { mode: 0o644 })
-    const helper =
-      scheme === 'basic'
-        ? `${join(SQUID_AUTH, 'basic_ncsa_auth')} ${users}`
-        : `${join(SQUID_AUTH, 'digest_file_auth')} -c ${users}`
-    writeFileSync(
-      join(folder, `${scheme}.conf`),
-      `http_port 127.0.0.1:${port}
-pid_filename none
-cache deny all
-cache_log stdio:/dev/stderr
-access_log none
-netdb_filename none
-pinger_enable off
-coredump_dir ${folder}
-auth_param ${scheme} program ${helper}
-auth_param ${scheme} realm sluice
-auth_param ${scheme} children 1
-acl known proxy_auth REQUIRED
-http_access allow known
-http_access deny all
-`,
-    )
-    // Started as root it becomes another user, who must be able to read its files.
-    chmodSync(folder, 0o755)
-    const running = start(which('squid')!, ['-N', '-f', join(folder, `${scheme}.conf`)])
-    await untilOpen(port, running)
-    return { ...running, port }
-  }
-
-  /** As htpasswd writes it. */
-  const password = (text: string) => execFileSync('openssl', ['passwd', '-apr1', text], { encoding: 'utf8' }).trim()
-
   for (const scheme of ['basic', 'digest'] as const) {
     it(`squid, ${scheme}: with TLS and without, and who is not known is told what to give`, async (t) => {
       if (!need(t, 'squid', 'openssl')) return
-      const proxy = await squid(scheme)
+      const proxy = await squid(folder, scheme)
       const url = `http://127.0.0.1:${proxy.port}`
       try {
         await carries(plain.url, ['--proxy', url, '--proxy-auth-file', good])
@@ -126,6 +98,72 @@ http_access deny all
       }
     })
   }
+
+  it('squid, NTLM: by a command that speaks it, which is asked on each connection', async (t) => {
+    if (!need(t, 'squid')) return
+    const proxy = await squid(folder, 'ntlm')
+    const url = `http://127.0.0.1:${proxy.port}`
+    // The helper of squid's takes every name, but wants all the messages on one connection.
+    const speaker = join(folder, 'speaker.mjs')
+    writeFileSync(speaker, SPEAKER)
+    const command = ['--proxy', url, '--proxy-auth-command', `${process.execPath} ${speaker}`]
+    try {
+      await carries(plain.url, command)
+      await carries(secure.url, [...command, ...pin])
+      await carries(secure.url, [...command, ...pin, '--transport', 'http2'])
+      await carries(plain.url, [...command, '--transport', 'poll'])
+      const nobody = await refused(plain.url, ['--proxy', url, '--proxy-auth-file', good], {}, 4)
+      assert.match(
+        nobody.stderr(),
+        /what sluice does not speak itself \(407, it offers: ntlm\)[\s\S]*--proxy-auth-command/,
+      )
+      const none = await refused(plain.url, ['--proxy', url, '--proxy-auth-command', 'echo sorry >&2; exit 1'], {}, 4)
+      assert.match(none.stderr(), /--proxy-auth-command: it ended with 1 without an answer; it said: sorry/)
+      const odd = await refused(plain.url, ['--proxy', url, '--proxy-auth-command', 'printf "\\001\\n"; cat'], {}, 4)
+      assert.match(odd.stderr(), /its answer is not the value of a header field/)
+    } finally {
+      await proxy.stop('SIGKILL')
+    }
+  })
+
+  it('NTLMv2, proved: by the example, which has Samba speak it', async (t) => {
+    if (!need(t, 'ntlm_auth', 'python3')) return
+    const proxy = await listen((socket) => ntlmProxy(socket, NT_HASH))
+    const password = join(folder, 'ntlm-password')
+    const by = (text: string) => {
+      writeFileSync(password, `${text}\n`, { mode: 0o600 })
+      const program = join(ROOT, 'examples', 'proxy-auth', 'ntlm.py')
+      return ['--proxy', `http://127.0.0.1:${proxy.port}`, '--proxy-auth-command', `${program} CORP ann ${password}`]
+    }
+    await carries(secure.url, [...by('a secret of ann'), ...pin])
+    const wrong = await refused(plain.url, by('something else'), {}, 4)
+    assert.match(wrong.stderr(), /does not accept what --proxy-auth-command answers \(407, it offers: ntlm\)/)
+    await proxy.close()
+  })
+
+  it('squid, NTLM: by cntlm, a proxy that speaks it for us', async (t) => {
+    if (!need(t, 'squid', 'cntlm')) return
+    const proxy = await squid(folder, 'ntlm')
+    const port = await closedPort()
+    const config = join(folder, 'cntlm.conf')
+    const lines = [
+      'Username ann',
+      'Domain CORP',
+      'Password secret',
+      'Auth NTLM',
+      `Proxy 127.0.0.1:${proxy.port}`,
+      `Listen 127.0.0.1:${port}`,
+    ]
+    writeFileSync(config, `${lines.join('\n')}\n`, { mode: 0o600 })
+    const cntlm = start(which('cntlm')!, ['-f', '-c', config])
+    try {
+      await untilOpen(port, cntlm)
+      await carries(secure.url, ['--proxy', `http://127.0.0.1:${port}`, ...pin])
+    } finally {
+      await cntlm.stop('SIGKILL')
+      await proxy.stop('SIGKILL')
+    }
+  })
 
   it('SOCKS5 with user and password, and the HTTP proxy on the same port', async () => {
     const far = await serve(['--allow', `127.0.0.1:${plain.port},${secure.port}`], ENV)
@@ -186,7 +224,7 @@ http_access deny all
     [
       'schemes that we do not speak',
       'HTTP/1.1 407 Who\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n',
-      /it offers: negotiate, ntlm[\s\S]*cntlm/,
+      /it offers: negotiate, ntlm[\s\S]*--proxy-auth-command[\s\S]*cntlm/,
     ],
     ['what is no HTTP', 'SSH-2.0-OpenSSH_9.2\r\n', /the proxy http:\S+: the answer is not HTTP/],
     ['a header without end', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(20_000)}`, /longer than 16384 bytes/],
@@ -205,6 +243,16 @@ http_access deny all
       await proxy.close()
     })
   }
+
+  it('refuses a command beside a file, and for SOCKS5', async () => {
+    const both = ['--proxy', 'http://x', '--proxy-auth-file', good, '--proxy-auth-command', 'true']
+    const two = sluice(['connect', plain.url, '-L', '0:x:1', ...both], ENV)
+    assert.equal(await two.exited, 2)
+    assert.match(two.stderr(), /contradict each other/)
+    const socks = sluice(['check', plain.url, '--proxy', 'socks5://x', '--proxy-auth-command', 'true'], ENV)
+    assert.equal(await socks.exited, 2)
+    assert.match(socks.stderr(), /is for HTTP proxies/)
+  })
 
   it('refuses what would show a password, and a password for no proxy', async () => {
     const shown = sluice(['connect', plain.url, '-L', '0:x:1', '--proxy', 'http://ann:secret@proxy'], ENV)

@@ -268,7 +268,12 @@ export const CASES: readonly Case[] = [
 ]
 
 /** A proxy that is the only way out. */
-async function behindSquid(folder: string, serve: readonly string[], scheme: SquidScheme, known = true): Promise<Placed> {
+async function behindSquid(
+  folder: string,
+  serve: readonly string[],
+  scheme: SquidScheme,
+  known = true,
+): Promise<Placed> {
   const network = new Namespace()
   network.filter('meta skuid 0 tcp flags & (syn | ack) == syn tcp dport != 3128 drop')
   // squid becomes another user, who must be able to read what is below.
@@ -369,4 +374,3 @@ async function tlsMiddle(to: number, cert: string, key: string): Promise<Obstacl
     },
   }
 }
-

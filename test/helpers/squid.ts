@@ -36,7 +36,7 @@ netdb_filename none
 pinger_enable off
 coredump_dir ${folder}
 auth_param ${scheme} program ${helper(folder, scheme)}
-${scheme === 'ntlm' ? '' : `auth_param ${scheme} realm sluice\n`}auth_param ${scheme} children 1
+${scheme === 'ntlm' ? '' : `auth_param ${scheme} realm sluice\n`}auth_param ${scheme} children ${scheme === 'ntlm' ? 4 : 1}
 acl known proxy_auth REQUIRED
 http_access allow known
 http_access deny all
@@ -55,7 +55,8 @@ function helper(folder: string, scheme: SquidScheme): string {
   if (scheme === 'ntlm') return join(HELPERS, 'ntlm_fake_auth')
   const users = join(folder, `users-${scheme}`)
   const md5 = (text: string) => createHash('md5').update(text).digest('hex')
-  const line = scheme === 'basic' ? `${USER}:${encrypted(PASSWORD)}` : `${USER}:sluice:${md5(`${USER}:sluice:${PASSWORD}`)}`
+  const line =
+    scheme === 'basic' ? `${USER}:${encrypted(PASSWORD)}` : `${USER}:sluice:${md5(`${USER}:sluice:${PASSWORD}`)}`
   writeFileSync(users, `${line}\n`, { mode: 0o644 })
   return scheme === 'basic'
     ? `${join(HELPERS, 'basic_ncsa_auth')} ${users}`

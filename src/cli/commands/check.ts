@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { parseDuration, parseHostPort, parseTarget } from '../../config/index.ts'
-import { type CheckStep, checkServer, verdictOf } from '../../node/index.ts'
 import { WAYS, type Way } from '../../link/index.ts'
+import { type CheckStep, checkServer, verdictOf } from '../../node/index.ts'
 import { ExitCode, exitCodeOf, type Finish } from '../exit-codes.ts'
 import { fitHelp } from '../help.ts'
 import { type ClientFlags, clientOptions, readClientFlags } from '../options.ts'
@@ -37,7 +37,17 @@ export function checkCommand(finish: Finish): Command {
     .option('--long [time]', 'also whether connections are cut when they are quiet or old, for so long (default: 70s)')
     .option('--json', 'the same as JSON, for programs')
   for (const option of clientOptions()) if (!WITHOUT.has(option.long!)) command.addOption(option)
-  return fitHelp(command, ['--target', '--quick', '--long', '--json', '--token-file', '--ca', '--pin', '--proxy', '--transport'])
+  return fitHelp(command, [
+    '--target',
+    '--quick',
+    '--long',
+    '--json',
+    '--token-file',
+    '--ca',
+    '--pin',
+    '--proxy',
+    '--transport',
+  ])
     .addHelpText(
       'after',
       '\nThe exit code is 0 if all is well, otherwise that of what failed.\n\nExample:\n  sluice check wss://tunnel.example --target db:5432',
@@ -88,6 +98,7 @@ function settingsOf(flags: CheckFlags): string {
     ['--pin', flags.pin],
     ['--proxy', flags.proxy],
     ['--proxy-auth-file', flags.proxyAuthFile],
+    ['--proxy-auth-command', flags.proxyAuthCommand && `'${flags.proxyAuthCommand}'`],
     ['--header-file', flags.headerFile],
     ['--sni', flags.sni],
     ...(flags.header ?? []).map((header) => ['-H', `"${header}"`] as [string, string]),

@@ -60,4 +60,3 @@ function notSluice(url: ServerUrl, status: number, reason: string, fields: Heade
       : `It points to ${redirect}: use that, or it is the sign-in page of a network that lets nothing through yet.`
   return new SluiceError('ERR_SLUICE_REFUSED', `${front} answers ${answer}, which sluice would not`, { status, remedy })
 }
-

@@ -33,8 +33,7 @@ export async function checkTcp({ host, port }: ServerUrl, options: TunnelClientO
   )
   if (answered.length === 0) {
     throw new SluiceError('ERR_SLUICE_UNREACHABLE', `nothing answers: ${failures.join('; ')}`, {
-      remedy:
-        `Is the server running, and does the firewall let this port out? ${port === 443 ? '' : 'Many let 443 out and little else: let the server listen there. '}If only a proxy is let out, give --proxy.`,
+      remedy: `Is the server running, and does the firewall let this port out? ${port === 443 ? '' : 'Many let 443 out and little else: let the server listen there. '}If only a proxy is let out, give --proxy.`,
     })
   }
   const fastest = Math.min(...answered)
@@ -132,4 +131,3 @@ function untrusted(reason: Error | string, issuer: string): SluiceError {
       'If that is your own CA, give --ca FILE; if the server made it itself, --pin as it printed it; if neither, somebody is in the middle.',
   })
 }
-

@@ -161,7 +161,11 @@ export function checkSeveral(options: TunnelClientOptions, one: number): Promise
     const facts = { connections: length, down: rate }
     const text = `${length} connections together carry ${mbit(rate)} down`
     if (rate < one * HELP) return { text: `${text}: one is enough`, facts }
-    return { text: `${text}: more than one does, so connect opens more while they help`, facts, obstacle: 'slow-connections' }
+    return {
+      text: `${text}: more than one does, so connect opens more while they help`,
+      facts,
+      obstacle: 'slow-connections',
+    }
   }
   return withSession(options, act, { carriers: SEVERAL, limit: LIMIT })
 }
