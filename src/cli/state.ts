@@ -1,5 +1,5 @@
 import { formatHostPort, type HostPort } from '../config/index.ts'
-import type { IdleCutsState } from '../link/index.ts'
+import type { PathCutsState } from '../link/index.ts'
 import type { SessionTunnel } from '../node/index.ts'
 import type { SessionStatus, Tunnel } from '../server/index.ts'
 import type { SessionFigures } from '../session/index.ts'
@@ -18,7 +18,7 @@ export interface ProcessState {
   readonly sessions: readonly SessionState[]
   readonly forwards?: readonly ForwardState[]
   /** What was learned of paths: after how much quiet they cut connections. */
-  readonly paths?: Readonly<Record<string, IdleCutsState>>
+  readonly paths?: Readonly<Record<string, PathCutsState>>
 }
 
 export interface SessionState extends SessionFigures {
@@ -48,7 +48,7 @@ export function clientState(
   url: string,
   tunnel: SessionTunnel | undefined,
   forwards: readonly ForwardState[],
-  paths: Readonly<Record<string, IdleCutsState>>,
+  paths: Readonly<Record<string, PathCutsState>>,
 ): ProcessState {
   const sessions = (tunnel?.links ?? []).flatMap(({ session, resumes }) =>
     session === undefined ? [] : [{ ...session.figures, waiting: session.waiting, resumes }],

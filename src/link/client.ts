@@ -21,7 +21,8 @@ import type { Carrier } from './carrier.ts'
 import { join } from './greeting.ts'
 import { Growth } from './growth.ts'
 import type { Host } from './host.ts'
-import type { IdleCuts } from './idle-cuts.ts'
+import { Moves } from './moves.ts'
+import type { PathCuts } from './path-cuts.ts'
 import { Pump } from './pump.ts'
 import { type Way, Ways, type Won } from './ways.ts'
 
@@ -35,7 +36,7 @@ export interface ClientLinkEvents {
   resumed?(how: Resumed): void
   /** How many carriers there are now: one came beside others, or one was closed because nothing needs it. */
   carriers?(count: number): void
-  /** Something was learned of the path, in the `IdleCuts`. */
+  /** Something was learned of the path, in the `PathCuts`. */
   learned?(): void
   /** Another kind of carrier than before is used. @param why what was in the way of the best, if that is not it */
   way?(way: Way, why: string | undefined): void
@@ -72,7 +73,7 @@ export interface ClientLinkOptions {
   /** How many carriers to keep; `auto` (default) opens more while bulk is held up by the line, up to 8. */
   readonly carriers?: number | 'auto'
   /** What is known of the path on which the latest carrier was opened. */
-  idleCuts?(): IdleCuts
+  cuts?(): PathCuts
   readonly events?: ClientLinkEvents
 }
 
@@ -82,8 +83,6 @@ const FINAL = new Set(['ERR_SLUICE_AUTH', 'ERR_SLUICE_POLICY', 'ERR_SLUICE_GONE'
 const MOST_CARRIERS = 8
 /** How long the last message may take to leave, in milliseconds. */
 const FAREWELL = 1_000
-/** When a better kind of carrier is tried, in milliseconds after the last try: at the last of these from then on. */
-const IMPROVE_AFTER = [3_000, 10_000, 30_000, 60_000, 300_000, 600_000]
 /** When so many bytes have moved, it may be bulk. */
 const MAYBE_BULK = 256 * 1024
 
@@ -105,9 +104,9 @@ export class ClientLink {
   #bringing = 0
   #failure: SluiceError | undefined
   readonly #ways: Ways
-  #improving = false
-  /** Attempts at a better kind of carrier. */
-  #improvements = 0
+  readonly #moves: Moves
+  /** When each carrier was opened. */
+  readonly #openedAt = new Map<number, number>()
   resumes = 0
 
   constructor(options: ClientLinkOptions) {
@@ -120,6 +119,20 @@ export class ClientLink {
       known: knownWay,
       open: (way, route, signal) => options.open(way, route, signal),
       changed: (way, why) => options.events?.way?.(way, why),
+    })
+    this.#moves = new Moves({
+      host,
+      ways: this.#ways,
+      session: () => this.#session!,
+      stopped: () => this.#aborted,
+      pause: (milliseconds) => this.#pause(milliseconds),
+      join: (open) => this.#join(open),
+      retire: (numbers) => {
+        for (const number of numbers) this.#pump!.retire(number)
+        this.#pump!.flush()
+      },
+      cuts: () => options.cuts?.(),
+      learned: () => options.events?.learned?.(),
     })
     this.#wanted = options.carriers === undefined || options.carriers === 'auto' ? 1 : options.carriers
   }
@@ -161,6 +174,7 @@ export class ClientLink {
     const number = session.takeCarrierNumber()
     pump.add(number, greeted.carrier)
     session.attach(number, greeted.hello.parameters.max_message, host.now())
+    this.#began(number)
     const waiting = this.#waiting
     this.#waiting = []
     for (const act of waiting) act(session)
@@ -169,7 +183,7 @@ export class ClientLink {
     greeted.carrier.uncork()
     if (this.#options.carriers === undefined || this.#options.carriers === 'auto') session.watch(MAYBE_BULK)
     this.#fill()
-    this.#improveLater()
+    this.#moves.improveLater()
   }
 
   /** What streams that the server opens go to; set by whoever asks for listeners. */
@@ -260,17 +274,25 @@ export class ClientLink {
   #lost(number: number, why: string): void {
     const session = this.#session!
     const now = this.#host.now()
-    const cuts = this.#options.idleCuts?.()
-    if (cuts?.cut(session.quietOf(number, now))) this.#options.events?.learned?.()
+    const age = now - (this.#openedAt.get(number) ?? now)
+    this.#openedAt.delete(number)
+    if (this.#options.cuts?.().cut(session.quietOf(number, now), age)) this.#options.events?.learned?.()
     this.#applyCuts()
     this.#options.events?.lost?.(why, session.carriers.length)
     if (session.waiting) this.#lostAt ??= now
     this.#fill()
   }
 
+  #began(number: number): void {
+    const { carriers } = this.#session!
+    for (const other of this.#openedAt.keys()) if (!carriers.includes(other)) this.#openedAt.delete(other)
+    this.#openedAt.set(number, this.#host.now())
+    this.#moves.renewLater(number)
+  }
+
   /** Pings come early enough for what the path is known to do. */
   #applyCuts(): void {
-    const cuts = this.#options.idleCuts?.()
+    const cuts = this.#options.cuts?.()
     const usual = this.#options.session?.liveness ?? DEFAULT_LIVENESS
     if (cuts !== undefined) this.#session!.liveness = { ...usual, idle: cuts.interval(usual.idle) }
   }
@@ -306,7 +328,7 @@ export class ClientLink {
     for (let attempt = 1; !session.over && !this.#aborted; attempt++) {
       try {
         await this.#join((route, abort) => this.#ways.open(route, abort))
-        this.#improveLater()
+        this.#moves.improveLater()
         break
       } catch (error) {
         if (session.over || this.#aborted) break
@@ -365,6 +387,7 @@ export class ClientLink {
     pump.add(number, carrier)
     for (const dead of session.settleDead(counts, host.now())) pump.retire(dead)
     session.attach(number, hello.parameters.max_message, host.now())
+    this.#began(number)
     inlet.run(pump, number)
     this.#joined(session.figures.resent - before)
     pump.flush()
@@ -379,34 +402,6 @@ export class ClientLink {
     if (lostAt === undefined) return events?.carriers?.(session.carriers.length)
     this.resumes++
     events?.resumed?.({ after: this.#host.now() - lostAt, resent, streams: session.figures.streams })
-  }
-
-  // --- a better kind ---
-
-  /** While a kind of carrier is used that is not the best, the better ones are tried, ever less often. */
-  #improveLater(): void {
-    if (this.#improving || !this.#ways.improvable) return
-    this.#improving = true
-    const delay = IMPROVE_AFTER[Math.min(this.#improvements++, IMPROVE_AFTER.length - 1)]!
-    void this.#pause(delay * (1 + this.#host.random() / 4)).then(async () => {
-      this.#improving = false
-      if (this.#session!.over || this.#aborted || !this.#ways.improvable) return
-      if (!this.#session!.waiting) await this.#improve()
-      this.#improveLater()
-    })
-  }
-
-  /** Moves the session to a better kind: joins with it, then closes the others. */
-  async #improve(): Promise<void> {
-    try {
-      const number = await this.#join((route, abort) => this.#ways.improve(route, abort))
-      const session = this.#session!
-      if (number === undefined || session.over) return
-      for (const other of [...session.carriers]) if (other !== number) this.#pump!.retire(other)
-      this.#pump!.flush()
-    } catch {
-      // Nothing is lost: what was in the way still is, and the session has what it had.
-    }
   }
 
   // --- how many carriers ---

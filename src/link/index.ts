@@ -5,7 +5,7 @@ export { type Carrier, type CarrierEvents, OWNED } from './carrier.ts'
 export { ClientLink, type ClientLinkEvents, type ClientLinkOptions, type Resumed } from './client.ts'
 export { Growth } from './growth.ts'
 export type { Host } from './host.ts'
-export { IdleCuts, type IdleCutsState } from './idle-cuts.ts'
+export { PathCuts, type PathCutsState } from './path-cuts.ts'
 export { Pump } from './pump.ts'
 export {
   ServerLink,

@@ -1,10 +1,10 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { dirname } from 'node:path'
-import { IdleCuts, type IdleCutsState, WAYS, type Way } from '../link/index.ts'
+import { PathCuts, type PathCutsState, WAYS, type Way } from '../link/index.ts'
 
 /** What one path was seen to do, as it is kept in the file. */
-interface Kept extends IdleCutsState {
+interface Kept extends PathCutsState {
   /** The kind of carrier that got through, where it was not a WebSocket. */
   readonly way?: Way
   /** Day of the last change, as `Date.now()`. */
@@ -21,7 +21,7 @@ const MOST_PATHS = 256
  */
 export class PathMemory {
   readonly #file: string | undefined
-  readonly #paths = new Map<string, IdleCuts>()
+  readonly #paths = new Map<string, PathCuts>()
   readonly #times = new Map<string, number>()
   /** Kinds of carriers, by server and all networks that this machine is in: chosen before a connection is. */
   readonly #ways = new Map<string, Way>()
@@ -33,18 +33,18 @@ export class PathMemory {
     if (file === undefined) return
     for (const [key, { at, way, ...state }] of Object.entries(readKept(file))) {
       if (Date.now() - at > KEPT_FOR) continue
-      if (way === undefined) this.#paths.set(key, new IdleCuts(state))
+      if (way === undefined) this.#paths.set(key, new PathCuts(state))
       else if (WAYS.includes(way)) this.#ways.set(key, way)
       this.#times.set(key, at)
     }
   }
 
   /** What is known of the way to a server from a local address. */
-  of(server: string, localAddress: string | undefined): IdleCuts {
+  of(server: string, localAddress: string | undefined): PathCuts {
     const key = `${server} from ${this.#network(localAddress)}`
     let cuts = this.#paths.get(key)
     if (cuts === undefined) {
-      cuts = new IdleCuts()
+      cuts = new PathCuts()
       this.#paths.set(key, cuts)
     }
     this.#times.set(key, Date.now())
@@ -113,7 +113,9 @@ function readKept(file: string): Readonly<Record<string, Kept>> {
   try {
     const read = JSON.parse(readFileSync(file, 'utf8')) as Record<string, Kept>
     return Object.fromEntries(
-      Object.entries(read).filter(([, { at, limit, seen }]) => [at, limit ?? 0, seen ?? 0].every(Number.isFinite)),
+      Object.entries(read).filter(([, { at, limit, seen, age, ageSeen }]) =>
+        [at, limit ?? 0, seen ?? 0, age ?? 0, ageSeen ?? 0].every(Number.isFinite),
+      ),
     )
   } catch {
     return {}

@@ -1,7 +1,7 @@
 import { openHttp } from '../carriers/index.ts'
 import type { ServerUrl } from '../config/index.ts'
 import { SluiceError, type SluiceErrorCode } from '../errors/index.ts'
-import { ClientLink, type ClientLinkEvents, type IdleCuts, WAYS, type Way } from '../link/index.ts'
+import { ClientLink, type ClientLinkEvents, type PathCuts, WAYS, type Way } from '../link/index.ts'
 import type { SessionOptions } from '../session/index.ts'
 import { Feature, type Parameters, withDefaults } from '../wire/index.ts'
 import { SESSION_PROTOCOL, WebSocketCarrier } from './carrier.ts'
@@ -47,7 +47,7 @@ export function lacksSessions(error: unknown): boolean {
 /** A link over WebSockets to a sluice server. */
 export function clientLink(options: TunnelClientOptions): ClientLink {
   const { url, paths } = options
-  let cuts: IdleCuts | undefined
+  let cuts: PathCuts | undefined
   return new ClientLink({
     host: nodeHost,
     parameters: PARAMETERS,
@@ -64,7 +64,7 @@ export function clientLink(options: TunnelClientOptions): ClientLink {
     },
     ...(options.carriers === undefined ? {} : { carriers: options.carriers }),
     ...(options.session === undefined ? {} : { session: options.session }),
-    ...(paths === undefined ? {} : { idleCuts: () => (cuts ??= paths.of(url.authority, undefined)) }),
+    ...(paths === undefined ? {} : { cuts: () => (cuts ??= paths.of(url.authority, undefined)) }),
     ways: options.transport === undefined || options.transport === 'auto' ? waysTo(url) : [options.transport],
     knownWay: paths?.wayTo(url.authority),
     open: async (way, route, abort) => {

@@ -170,18 +170,57 @@ describe('faults with real sockets', () => {
   })
 
   it('learns after how much quiet a box cuts, and pings before that', async () => {
-    const { IdleCuts } = await import('#src/link/index.js')
-    const cuts = new IdleCuts()
+    const { PathCuts } = await import('#src/link/index.js')
+    const cuts = new PathCuts()
     assert.equal(cuts.interval(25_000), 25_000)
-    assert.ok(cuts.cut(20_300))
+    assert.ok(cuts.cut(20_300, 500_000))
     assert.equal(cuts.interval(25_000), 25_000, 'one cut may be chance')
-    assert.ok(cuts.cut(20_100))
+    assert.ok(cuts.cut(20_100, 900_000))
     assert.equal(cuts.interval(25_000), 20_100 * 0.7, 'two are a rule')
-    assert.ok(!cuts.cut(200), 'a cut while data flows says nothing')
-    assert.ok(!cuts.cut(60_000), 'nor does a longer quiet')
-    const again = new IdleCuts(JSON.parse(JSON.stringify(cuts.state)))
+    assert.ok(!cuts.cut(200, 1_000), 'a cut while data flows says nothing')
+    assert.ok(!cuts.cut(60_000, 61_000), 'nor does a longer quiet')
+    const again = new PathCuts(JSON.parse(JSON.stringify(cuts.state)))
     assert.equal(again.interval(25_000), cuts.interval(25_000), 'what is kept is what is known')
     assert.equal(again.interval(0), 0, 'who turned pings off gets none')
+  })
+
+  it('learns at which age a box cuts, and opens the next connection before that', async () => {
+    const { PathCuts } = await import('#src/link/index.js')
+    const cuts = new PathCuts()
+    assert.ok(cuts.cut(100, 60_000))
+    assert.equal(cuts.age, undefined, 'one cut may be chance')
+    cuts.cut(59_000, 60_000)
+    assert.equal(cuts.age, undefined, 'what was quiet all its life says nothing of its age')
+    assert.ok(cuts.cut(2_000, 61_000))
+    assert.equal(cuts.age, 60_000, 'two are a rule')
+    assert.equal(new PathCuts(JSON.parse(JSON.stringify(cuts.state))).age, 60_000, 'what is kept is what is known')
+    cuts.outlived()
+    assert.equal(cuts.age, undefined)
+
+    const target = await listen(echo)
+    const { PathMemory } = await import('#src/node/index.js')
+    const rig = await startSessionRig(target.port, { paths: new PathMemory() })
+    rig.relay.oldest = 2_500
+    // The first one came before the box did.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    rig.relay.cut()
+    const socket = await connectTo(rig.port)
+    const keepOn = async (milliseconds: number) => {
+      const end = performance.now() + milliseconds
+      while (performance.now() < end) {
+        await say(socket, 'still the same')
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    }
+    await keepOn(6_500)
+    const losses = () => rig.told.filter((line) => line.startsWith('lost')).length
+    const [before, connections] = [losses(), rig.relay.connections]
+    assert.equal(before, 3, rig.told.join('; '))
+    await keepOn(6_000)
+    assert.equal(losses(), before, `none more: ${rig.told.join('; ')}`)
+    assert.ok(rig.relay.connections >= connections + 2, `${rig.relay.connections - connections} new connections`)
+    await close(rig, socket)
+    await target.close()
   })
 })
 

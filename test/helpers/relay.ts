@@ -11,6 +11,8 @@ export class Relay {
   /** For the next connections, in order: after how many bytes from the server each is cut. */
   readonly #cutAfter: number[] = []
   #delay = 0
+  /** Milliseconds after which each further connection is cut. */
+  oldest: number | undefined
   /** Connections so far, and cuts. */
   connections = 0
   cuts = 0
@@ -105,6 +107,12 @@ export class Relay {
     const server = net.connect({ port: this.#target, host: '127.0.0.1', noDelay: true })
     const pair: [net.Socket, net.Socket] = [client, server]
     this.#pairs.add(pair)
+    if (this.oldest !== undefined) {
+      setTimeout(() => {
+        const which = [...this.#pairs].indexOf(pair)
+        if (which >= 0) this.cutOne(which)
+      }, this.oldest)
+    }
     let left = this.#cutAfter.shift() ?? Number.POSITIVE_INFINITY
     for (const [from, to] of [pair, [server, client] as const]) {
       from.on('data', (chunk: Buffer) => {

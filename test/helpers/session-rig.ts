@@ -1,7 +1,7 @@
 import { parseServerUrl } from '#src/config/index.js'
 import type { SluiceError } from '#src/errors/index.js'
 import type { Way } from '#src/link/index.js'
-import { type ReadMode, SessionForward, SessionTunnel } from '#src/node/index.js'
+import { type PathMemory, type ReadMode, SessionForward, SessionTunnel } from '#src/node/index.js'
 import type { Server, ServerOptions, TunnelEvent } from '#src/server/index.js'
 import type { SessionOptions } from '#src/session/index.js'
 import { Relay } from './relay.js'
@@ -14,6 +14,7 @@ export interface SessionRigOptions {
   readonly session?: Pick<SessionOptions, 'replayBudget' | 'liveness'>
   readonly carriers?: number | 'auto'
   readonly transport?: Way
+  readonly paths?: PathMemory
 }
 
 /** A server, a relay in front of it, and a tunnel with one forward, all in this process. */
@@ -47,6 +48,7 @@ export async function startSessionRig(targetPort: number, options: SessionRigOpt
       pin,
       ...readMode,
       ...(options.session === undefined ? {} : { session: options.session }),
+      ...(options.paths === undefined ? {} : { paths: options.paths }),
       carriers: options.carriers ?? 1,
       transport: options.transport ?? 'auto',
       events: {
