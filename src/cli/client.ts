@@ -29,6 +29,8 @@ export interface ClientSettings {
   /** Of all but the forwards: two that have the same are the same client with, perhaps, other forwards. */
   readonly identity: string
   readonly options: ReadClientFlags
+  /** Further servers, tried in turn where that one does not answer. */
+  readonly fallbacks: readonly ReadClientFlags[]
   readonly forwards: readonly Forward[]
   /** Whether to try again when the first contact fails for a reason that may pass. */
   readonly retry: boolean
@@ -103,7 +105,8 @@ export class Client {
   }
 
   get state(): ProcessState {
-    return clientState(this.#url, this.#tunnel, this.#forwards?.states() ?? [], this.#paths.known)
+    const url = this.#tunnel === undefined ? this.#url : formatServerUrl(this.#tunnel.url)
+    return clientState(url, this.#tunnel, this.#forwards?.states() ?? [], this.#paths.known)
   }
 
   async #runPlain(): Promise<void> {
@@ -120,24 +123,26 @@ export class Client {
   }
 
   async #runSession(force: Promise<unknown>): Promise<void> {
-    const { options, carriers, credentials } = this.#settings
+    const { options, fallbacks, carriers, credentials } = this.#settings
     const report = this.#report
     let fail: (error: SluiceError) => void = () => {}
     const failed = new Promise<SluiceError>((resolve) => (fail = resolve))
+    const settled = (of: ReadClientFlags) => ({ ...of, carriers, paths: this.#paths, events: linkEvents(report) })
     const tunnel = new SessionTunnel(
-      { ...options, carriers, paths: this.#paths, events: linkEvents(report) },
+      settled(options),
       tunnelEvents(report, (error) => fail(error)),
+      fallbacks.map(settled),
     )
     try {
       await this.#firstContact(() => tunnel.connect())
     } catch (error) {
-      if (!lacksSessions(error)) throw error
+      if (!lacksSessions(error) || fallbacks.length > 0) throw error
       report.say(`the server has no sessions (${messageOf(error)}): each connection gets a WebSocket of its own`)
       return this.#runPlain()
     }
     this.#tunnel = tunnel
     try {
-      if (!this.#over) await Promise.race([askPolicy(this.#wanted, options), this.#ending])
+      if (!this.#over) await Promise.race([askPolicy(this.#wanted, { ...options, url: tunnel.url }), this.#ending])
       if (this.#over) return
       this.#forwards = new Forwards(onSessions(tunnel, this.#url, report, credentials), report)
       await this.#forwards.start(this.#wanted)
@@ -185,6 +190,7 @@ function tunnelEvents(report: Report, fail: (error: SluiceError) => void): Sessi
   return {
     gone: (error) => report.say(`${messageOf(error)}; its connections are reset, and a new session is begun`),
     retrying: (error, delay) => report.say(`${messageOf(error)}; trying again in ${(delay / 1000).toFixed(1)} s`),
+    elsewhere: (error, next) => report.say(`${messageOf(error)}; trying ${formatServerUrl(next)}`),
     renewed: () => report.say('a new session is there'),
     failed: fail,
   }

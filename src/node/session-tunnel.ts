@@ -1,3 +1,4 @@
+import type { ServerUrl } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import { backoff, type ClientLink } from '../link/index.ts'
 import { nodeHost } from './host.ts'
@@ -12,16 +13,23 @@ export interface SessionTunnelEvents {
   retrying(error: SluiceError, delay: number): void
   /** There is a new session in place of one that is gone. */
   renewed(): void
+  /** This server does not answer, and the next of those that were given is tried. */
+  elsewhere?(error: SluiceError, next: ServerUrl): void
   /** Something that no retry will mend: the tunnel is over. */
   failed(error: SluiceError): void
 }
 
+/** When a session has been without a carrier for so many milliseconds, and there are other servers, new connections go to those. */
+const PATIENCE = 5_000
+
 /**
- * One session after another to the same server. A session survives its WebSockets; when a session itself is gone (the server
+ * One session after another to the same server, or to the next of several that answers. A session survives its WebSockets; when a session itself is gone (the server
  * was restarted, or was away for too long), its connections are reset and a new one is begun for those to come.
  */
 export class SessionTunnel {
-  readonly #options: TunnelClientOptions
+  /** The servers, in the order in which they are tried. */
+  readonly #servers: readonly TunnelClientOptions[]
+  #server = 0
   readonly #events: SessionTunnelEvents
   #link: ClientLink | undefined
   /** Links whose server shuts down, while streams of theirs live. */
@@ -31,27 +39,64 @@ export class SessionTunnel {
   #closed = false
   readonly #nap = new Nap()
 
-  constructor(options: TunnelClientOptions, events: SessionTunnelEvents) {
-    this.#options = options
+  /** @param others further servers, tried in turn where the first does not answer */
+  constructor(options: TunnelClientOptions, events: SessionTunnelEvents, others: readonly TunnelClientOptions[] = []) {
+    this.#servers = [options, ...others]
     this.#events = events
   }
 
+  /** The server of the session that there is, or was last. */
+  get url(): ServerUrl {
+    return this.#servers[this.#server]!.url
+  }
+
   /**
-   * One attempt at a session.
+   * One attempt at a session, at each of the servers in turn.
    *
-   * @throws SluiceError as `ClientLink.connect`; see `lacksSessions`
+   * @throws SluiceError as `ClientLink.connect`; see `lacksSessions`. Of several, the first that may pass, if there is one
    */
   async connect(): Promise<void> {
+    const errors: SluiceError[] = []
+    for (;;) {
+      try {
+        return await this.#connect(this.#servers[this.#server]!)
+      } catch (error) {
+        if (!(error instanceof SluiceError)) throw error
+        errors.push(error)
+        this.#server = (this.#server + 1) % this.#servers.length
+        if (errors.length === this.#servers.length || this.#closed) break
+        this.#events.elsewhere?.(error, this.url)
+      }
+    }
+    throw errors.find((error) => !FINAL_ERRORS.has(error.code) && !lacksSessions(error)) ?? errors[0]!
+  }
+
+  async #connect(options: TunnelClientOptions): Promise<void> {
+    const { events } = options
+    let waitingSince: number | undefined
     const link = clientLink({
-      ...this.#options,
+      ...options,
       events: {
-        ...this.#options.events,
+        ...events,
+        retrying: (why, delay) => {
+          events?.retrying?.(why, delay)
+          waitingSince ??= performance.now()
+          const patient = performance.now() - waitingSince < PATIENCE
+          if (patient || this.#servers.length === 1 || this.#link !== link) return
+          this.#server = (this.#server + 1) % this.#servers.length
+          this.#events.elsewhere?.(new SluiceError('ERR_SLUICE_UNREACHABLE', why), this.url)
+          this.#leave(link)
+        },
+        resumed: (how) => {
+          waitingSince = undefined
+          events?.resumed?.(how)
+        },
         leaving: () => {
-          this.#options.events?.leaving?.()
+          events?.leaving?.()
           if (this.#link === link) this.#leave(link)
         },
         ended: (error) => {
-          this.#options.events?.ended?.(error)
+          events?.ended?.(error)
           this.#old.delete(link)
           if (this.#link === link) this.#ended(error)
         },
@@ -107,7 +152,7 @@ export class SessionTunnel {
     await Promise.all(this.links.map((link) => link.close(milliseconds)))
   }
 
-  /** The server shuts down: streams of this link may finish, new ones go to a new session, which another process may have. */
+  /** The server shuts down, or cannot be reached: streams of this link may finish, new ones go to a new session, which another process may have. */
   #leave(link: ClientLink): void {
     this.#link = undefined
     this.#old.add(link)

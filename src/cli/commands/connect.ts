@@ -53,6 +53,9 @@ export function connectCommand(finish: Finish): Command {
         'auto',
       ),
     )
+    .addOption(
+      list('--fallback <url>', 'another server to try when the first does not answer (repeatable)', 'SLUICE_FALLBACK'),
+    )
     .addOption(CONFIG())
     .option('--no-retry', 'give up if the first contact fails, whatever the reason')
   return fitHelp(command, ['--local', '--reverse', '--dynamic', '--token-file', '--proxy', '--config'])
@@ -71,6 +74,7 @@ interface ConnectFlags extends ClientFlags {
   dynamic?: string[]
   dynamicAuthFile?: string
   carriers: string
+  fallback?: string[]
   retry: boolean
 }
 
@@ -145,11 +149,18 @@ function readSettings(flags: ConnectFlags): ClientSettings {
   }
   const heartbeat = new Heartbeat(parseDuration(flags.pingInterval, '--ping-interval'))
   const options = { ...readClientFlags(url, flags), heartbeat }
+  const fallbacks = (flags.fallback ?? []).map((other) => ({ ...readClientFlags(other, flags), heartbeat }))
   const plain = flags.plain === true || options.template !== undefined
+  if (plain && fallbacks.length > 0) {
+    throw new SluiceError('ERR_SLUICE_USAGE', '--fallback needs sessions, which plain mode has not', {
+      remedy: 'Leave --plain and --url-template out, or --fallback.',
+    })
+  }
   if (plain) forwards.forEach(plainPair)
   return {
     identity: JSON.stringify({ url, ...rest }),
     options,
+    fallbacks,
     forwards,
     logs: flags,
     retry: flags.retry,
