@@ -82,10 +82,7 @@ export class Moves {
   }
 
   /** Joins with another carrier, then closes some of the others. */
-  async #move(
-    open: (route: string, abort: Abort) => Promise<Won>,
-    others: () => readonly number[],
-  ): Promise<void> {
+  async #move(open: (route: string, abort: Abort) => Promise<Won>, others: () => readonly number[]): Promise<void> {
     const { join, retire, session } = this.#options
     try {
       const number = await join(open)

@@ -63,10 +63,38 @@ describe('sluice check', () => {
     assert.equal(result.ok, true)
     assert.deepEqual(
       result.steps.map(({ name, ok }: { name: string; ok: boolean }) => [name, ok]),
-      ['tcp', 'tls', 'http', 'websocket'].map((name) => [name, true]),
+      ['tcp', 'tls', 'http', 'websocket', 'user', 'rate'].map((name) => [name, true]),
     )
     assert.equal(result.steps[1].facts.pin, pin)
     assert.ok(result.steps[3].facts.roundTrip > 0)
+    const { user, rules, time } = result.steps[4].facts
+    assert.deepEqual([user, rules], ['env', [`127.0.0.1:${target.port}`]])
+    assert.ok(Math.abs(time - Date.now()) < 10_000)
+    const { down, up, bytes } = result.steps[5].facts
+    assert.ok(down > 0 && up > 0 && bytes >= 2 * 16 * 1024, JSON.stringify(result.steps[5].facts))
+    assert.match(result.verdict, new RegExp(`sluice connect ${secure.url} --pin `), 'what to give is in the command')
+  })
+
+  it('says who we are, with our groups and what is listened on; and is told nothing where a rule forbids it', async () => {
+    const reverse = ['--allow-reverse', '127.0.0.1:8000-8100']
+    const silent = await serve(['--allow', '*:443', '--allow', '!@sluice-check for ann', ...reverse], ENV)
+    const text = await check([silent.url, '--quick'], 0)
+    assert.match(text, /^ok {3}user .*we are env, and may reach \*:443; it listens for us on 127\.0\.0\.1:8000-8100/m)
+    assert.doesNotMatch(text, /^ok {3}rate/m)
+    await silent.stop()
+    const shut = await serve(['--allow', '*:443', '--allow', '!@sluice-check'], ENV)
+    const none = await check([shut.url], 0)
+    assert.match(none, /^ok {3}user .*does not tell[\s\S]*^ok {3}rate .*not measured/m)
+    await shut.stop()
+  })
+
+  it('keeps to the limits that a user has', async () => {
+    const slow = await serve(['--allow', '*:443', '--limit', 'rate=1M'], ENV)
+    const result = JSON.parse(await check([slow.url, '--json'], 0))
+    const { down, up } = result.steps.at(-1).facts
+    assert.ok(down < 20e6 && up < 20e6, `${down} down and ${up} up bits per second, where 8e6 are allowed`)
+    assert.ok(down > 2e6 && up > 2e6)
+    await slow.stop()
   })
 
   it('names a target that is not allowed', async () => {
@@ -155,7 +183,7 @@ describe('sluice check', () => {
     assert.match(text, /^ok {3}stream .*a session over HTTP, with answers that are streamed, round trip/m)
     assert.match(
       text,
-      /works, though not over WebSocket: sluice connect .* finds its way by itself, and goes over HTTP, with answers/m,
+      /works, though something removes Upgrade from requests.*: sluice connect .* finds its way by itself, and goes over HTTP, with answers/m,
     )
     await there.close()
   })

@@ -32,9 +32,9 @@ export function checkCommand(finish: Finish): Command {
   const command = new Command('check')
     .description('what is in the way to a server: name, proxy, TCP, TLS, HTTP, WebSocket, and what else gets through')
     .argument('<url>', 'the server, as for connect')
-    .option('--target <target>', 'also whether the server connects us there: HOST:PORT or @NAME')
+    .option('--target <target>', 'also whether the server connects us there')
     .option('--quick', 'without measuring how much goes through')
-    .option('--long [time]', 'also whether connections are cut when they are quiet or old, for so long (default: 70s)')
+    .option('--long [time]', 'also whether what is quiet or old is cut (70s)')
     .option('--json', 'the same as JSON, for programs')
   for (const option of clientOptions()) if (!WITHOUT.has(option.long!)) command.addOption(option)
   return fitHelp(command, [
