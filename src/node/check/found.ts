@@ -2,6 +2,7 @@ import type { SluiceError } from '../../errors/index.ts'
 
 /** What stands in the way although something gets through, or in the way of something. */
 export type ObstacleName =
+  | 'dead-address'
   | 'upgrade-removed'
   | 'upgrade-refused'
   | 'websocket-reset'

@@ -41,6 +41,7 @@ export async function checkTcp({ host, port }: ServerUrl, options: TunnelClientO
     text: `${places[results.indexOf(fastest)]} answers in ${fastest.toFixed(1)} ms`,
     warnings: failures.map((failure) => `${failure}; other addresses answer, so that this one only costs time`),
     facts: { connectTime: fastest, failures },
+    obstacle: failures.length > 0 ? 'dead-address' : undefined,
   }
 }
 

@@ -55,6 +55,7 @@ const IN_THE_WAY = {
 } as const
 
 const OBSTACLES: Readonly<Record<ObstacleName, string>> = {
+  'dead-address': 'one of its addresses never answers',
   'upgrade-removed': 'something removes Upgrade from requests, so that there is no WebSocket',
   'upgrade-refused': 'something refuses WebSocket',
   'websocket-reset': 'connections that ask for a WebSocket are reset',
