@@ -93,7 +93,9 @@ const COMMANDS = {
     build()
     await provision()
     node(join(root, 'bench', 'bench.mjs'), ...rest)
-    node(join(root, 'bench', 'udp.mjs'), ...rest.filter((flag) => flag === '--quick'))
+    for (const file of ['udp.mjs', 'carriers.mjs']) {
+      node(join(root, 'bench', file), ...rest.filter((flag) => flag === '--quick'))
+    }
     // The long line needs namespaces of its own.
     if (!rest.includes('--quick') && process.getuid?.() === 0) node(join(root, 'bench', 'line.mjs'))
   },
@@ -101,6 +103,11 @@ const COMMANDS = {
     build()
     await provision()
     node(join(root, 'bench', 'line.mjs'), ...rest)
+  },
+  'bench:carriers': async () => {
+    build()
+    await provision()
+    node(join(root, 'bench', 'carriers.mjs'), ...rest)
   },
   interop: async () => {
     build()

@@ -34,20 +34,10 @@ export function checkCommand(finish: Finish): Command {
     .argument('<url>', 'the server, as for connect')
     .option('--target <target>', 'also whether the server connects us there')
     .option('--quick', 'without measuring how much goes through')
-    .option('--long [time]', 'also whether what is quiet or old is cut (70s)')
-    .option('--json', 'the same as JSON, for programs')
+    .option('--long [time]', 'also whether what is quiet or old is cut')
+    .option('--json', 'as JSON, for programs')
   for (const option of clientOptions()) if (!WITHOUT.has(option.long!)) command.addOption(option)
-  return fitHelp(command, [
-    '--target',
-    '--quick',
-    '--long',
-    '--json',
-    '--token-file',
-    '--ca',
-    '--pin',
-    '--proxy',
-    '--transport',
-  ])
+  return fitHelp(command, ['--target', '--quick', '--long', '--json', '--token-file', '--ca', '--proxy'])
     .addHelpText(
       'after',
       '\nThe exit code is 0 if all is well, otherwise that of what failed.\n\nExample:\n  sluice check wss://tunnel.example --target db:5432',
