@@ -86,7 +86,7 @@ export function clientOptions(): Option[] {
     value('--pin <pin>', 'trust this key and no other: sha256/BASE64, as the server prints it', 'SLUICE_PIN'),
     value(
       '--proxy <url>',
-      'http://, https:// or socks5:// proxy on the way to the server; none: not the environment’s either',
+      'http://, https:// or socks5:// proxy to the server, or pac+URL of a file; none: no proxy',
       'SLUICE_PROXY',
     ),
     value('--proxy-auth-file <file>', 'USER:PASSWORD for that proxy, in a file', 'SLUICE_PROXY_AUTH_FILE'),
@@ -245,7 +245,7 @@ function readProxy(
     })
   }
   if (proxyAuthCommand !== undefined) {
-    if (read.kind === 'http') return { ...read, authCommand: proxyAuthCommand }
+    if (read.kind !== 'socks5') return { ...read, authCommand: proxyAuthCommand }
     throw new SluiceError('ERR_SLUICE_USAGE', '--proxy-auth-command is for HTTP proxies, and this is SOCKS5', {
       remedy: 'Give --proxy-auth-file.',
     })

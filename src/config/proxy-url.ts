@@ -2,7 +2,9 @@ import { formatHostPort, type HostPort, parseHost, parsePort, usage } from './ad
 
 /** A proxy on the way to the server. */
 export interface ProxyUrl extends HostPort {
-  readonly kind: 'http' | 'socks5'
+  readonly kind: 'http' | 'socks5' | 'pac'
+  /** Of a PAC file: its URL. Then host and port are those of the file's server, if there is one. */
+  readonly place?: string
   /** Whether the proxy itself is reached over TLS. */
   readonly secure: boolean
   readonly credentials: ProxyLogin | undefined
@@ -23,13 +25,14 @@ const SCHEMES: Readonly<Record<string, Pick<ProxyUrl, 'kind' | 'secure' | 'port'
 }
 
 /**
- * Reads `http://`, `https://`, `socks5://`, `socks5h://` or a bare `host[:port]`, which means `http`. Names of servers are always
- * resolved by the proxy.
+ * Reads `http://`, `https://`, `socks5://`, `socks5h://` or a bare `host[:port]`, which means `http`; or, with `pac+` before it, the
+ * `http://`, `https://` or `file://` URL of a file that says which. Names of servers are always resolved by the proxy.
  *
  * @param what names it in errors, which never show the text: a password may stand in it
  * @throws SluiceError `ERR_SLUICE_USAGE`
  */
 export function parseProxyUrl(text: string, what: string): ProxyUrl {
+  if (/^pac\+/i.test(text)) return parsePac(text.slice(4), what)
   const match = /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?(?:([^@/]*)@)?([^@/]+)\/?$/.exec(text)
   if (match === null)
     throw usage(`${what} is not a proxy`, 'Write it like http://proxy.example:3128 or socks5://proxy.example.')
@@ -45,6 +48,19 @@ export function parseProxyUrl(text: string, what: string): ProxyUrl {
     port: place[2] === undefined ? known.port : parsePort(place[2], what),
     credentials: login === undefined ? undefined : parseUrlLogin(login, what),
   }
+}
+
+function parsePac(place: string, what: string): ProxyUrl {
+  const file = { kind: 'pac', place, host: 'localhost', port: 0, secure: false, credentials: undefined } as const
+  if (/^file:\/\/\/./i.test(place)) return file
+  const [, scheme, authority] = /^(https?):\/\/([^/?#@]+)(?:[/?#].*)?$/i.exec(place) ?? []
+  const known = SCHEMES[(scheme ?? '').toLowerCase()]
+  const [, host, port] = /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(authority ?? '') ?? []
+  if (known === undefined || host === undefined) {
+    throw usage(`${what}: a PAC file is at http://, https:// or file:///, without user and password`)
+  }
+  const number = port === undefined ? known.port : parsePort(port, what)
+  return { ...file, host: parseHost(host, what), port: number, secure: known.secure }
 }
 
 function parseUrlLogin(text: string, what: string): ProxyLogin {
@@ -74,6 +90,7 @@ export function parseLogin(text: string): ProxyLogin | undefined {
 
 /** The proxy without its password. */
 export function formatProxyUrl(proxy: ProxyUrl): string {
+  if (proxy.kind === 'pac') return `pac+${proxy.place}`
   return `${proxy.kind === 'socks5' ? 'socks5' : proxy.secure ? 'https' : 'http'}://${formatHostPort(proxy)}`
 }
 

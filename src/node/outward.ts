@@ -4,6 +4,7 @@ import { formatProxyUrl, type HostPort, type ProxyUrl, parseIPv4, parseIPv6 } fr
 import { errnoOf, firstReason, messageOf, SluiceError } from '../errors/index.ts'
 import { Socks5Client } from '../proxy/index.ts'
 import { TCP_OPTIONS } from './dial.ts'
+import { connectByPac } from './pac.ts'
 import { askerFor } from './proxy-auth.ts'
 import { connectDialogue } from './proxy-connect.ts'
 import { tlsError } from './tls.ts'
@@ -25,6 +26,10 @@ export interface OutwardOptions {
 export async function connectThrough(proxy: ProxyUrl, to: HostPort, options: OutwardOptions): Promise<net.Socket> {
   const limit = performance.now() + options.timeout
   const left = () => ({ ...options, timeout: Math.max(1, limit - performance.now()) })
+  if (proxy.kind === 'pac') {
+    const by = (named: ProxyUrl) => connectThrough(named, to, left())
+    return connectByPac(proxy, to, left(), by)
+  }
   const asker = proxy.kind === 'http' ? askerFor(proxy, to) : undefined
   let socket: net.Socket | undefined
   try {

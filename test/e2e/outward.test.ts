@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import tls from 'node:tls'
+import { pathToFileURL } from 'node:url'
 import { generate } from 'selfsigned'
 import { connectProxy } from '../helpers/connect-proxy.js'
 import { need, ROOT, which } from '../helpers/need.js'
@@ -243,6 +244,77 @@ describe('through a proxy on the way out', { concurrency: false }, () => {
       await proxy.close()
     })
   }
+
+  describe('a PAC file', () => {
+    const pac = (name: string, script: string) => {
+      const file = join(folder, `${name}.pac`)
+      writeFileSync(file, script)
+      return ['--proxy', `pac+${pathToFileURL(file)}`]
+    }
+    const saying = (text: string) => `function FindProxyForURL(url, host) { return ${JSON.stringify(text)} }`
+
+    it('from a file: the first of the proxies it names that answers, or none', async () => {
+      const seen: string[] = []
+      const proxy = await listen((socket) => connectProxy(socket, (line) => seen.push(line)))
+      const dead = await closedPort()
+      const names = saying(`PROXY 127.0.0.1:${dead}; SOCKS4 x:1; PROXY 127.0.0.1:${proxy.port}; DIRECT`)
+      await carries(secure.url, [...pac('names', names), ...pin])
+      assert.ok(seen.length > 0 && seen.every((line) => line === `CONNECT 127.0.0.1:${secure.port} HTTP/1.1`))
+      seen.splice(0)
+      const direct = `function FindProxyForURL(url, host) {
+        return isInNet(host, '127.0.0.0', '255.0.0.0') ? 'DIRECT' : 'PROXY 127.0.0.1:${proxy.port}'
+      }`
+      await carries(plain.url, pac('direct', direct))
+      await carries(secure.url, [...pac('direct', direct), ...pin, '--transport', 'http2'])
+      assert.deepEqual(seen, [])
+      await proxy.close()
+    })
+
+    it('from a web server, with a proxy that asks who we are', async (t) => {
+      if (!need(t, 'squid', 'openssl')) return
+      const proxy = await squid(folder, 'basic')
+      const script = saying(`PROXY 127.0.0.1:${proxy.port}`)
+      const web = await listen((socket) =>
+        socket.once('data', () => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${script.length}\r\n\r\n${script}`)),
+      )
+      const url = `pac+http://127.0.0.1:${web.port}/wpad.dat`
+      try {
+        await carries(secure.url, ['--proxy', url, '--proxy-auth-file', good, ...pin])
+        const nobody = await refused(plain.url, ['--proxy', url], {}, 4)
+        assert.match(nobody.stderr(), /the proxy http:\S+ asks who you are/)
+      } finally {
+        await proxy.stop('SIGKILL')
+        await web.close()
+      }
+    })
+
+    for (const [what, script, expected] of [
+      ['that is not JavaScript', 'function (', /the PAC file at pac\+file:\S+: it fails: /],
+      ['that does not end', 'function FindProxyForURL() { for (;;); }', /it fails: .*interrupted/],
+      ['that throws', 'function FindProxyForURL() { throw new Error("no idea") }', /it fails: .*no idea/],
+      ['that names what we do not speak', saying('SOCKS4 x:1; FTP y:2'), /names no proxy that sluice can use: "SOCKS4/],
+      ['that names a port that is none', saying('PROXY x:99999'), /port "99999"/],
+      [
+        'that wants the host',
+        'function FindProxyForURL() { return String(typeof process) }',
+        /names no proxy.*undefined/,
+      ],
+    ] as const) {
+      it(`says so of one ${what}`, async () => {
+        const running = sluice(['check', plain.url, '--timeout', '3s', '--quick', ...pac('bad', script)], ENV)
+        assert.notEqual(await running.exited, 0)
+        assert.match(running.stdout(), expected)
+      })
+    }
+
+    it('says so of one that is not there', async () => {
+      const gone = await refused(plain.url, ['--proxy', `pac+http://127.0.0.1:${await closedPort()}/p.pac`], {}, 5)
+      assert.match(gone.stderr(), /the PAC file at pac\+http:\S+: it cannot be had: .*ECONNREFUSED/)
+      const odd = sluice(['check', plain.url, '--proxy', 'pac+ftp://x/p.pac'], ENV)
+      assert.equal(await odd.exited, 2)
+      assert.match(odd.stderr(), /a PAC file is at http:\/\/, https:\/\/ or file:\/\/\//)
+    })
+  })
 
   it('refuses a command beside a file, and for SOCKS5', async () => {
     const both = ['--proxy', 'http://x', '--proxy-auth-file', good, '--proxy-auth-command', 'true']
