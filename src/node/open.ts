@@ -74,7 +74,7 @@ export async function openWebSocket(url: ServerUrl, path: string, options: OpenO
     protocol = checkResponse(head, request, sha1Base64)
   } catch (error) {
     stream.destroy()
-    throw withReason(error, early)
+    throw refused(error, head, early)
   }
   const zeroMask = url.secure && !options.maskAlways && options.ca === undefined && options.pin === undefined
   const { localAddress } = stream.socket
@@ -258,13 +258,23 @@ export function unreachable(url: ServerUrl, error: Error): SluiceError {
   return new SluiceError('ERR_SLUICE_UNREACHABLE', `${url.authority} cannot be reached: ${messageOf(cause)}`, { cause })
 }
 
-/** The first line of a refusal's body says why, if it has come along and is plain text. */
-function withReason(error: unknown, body: Buffer): unknown {
+/** An answer that refuses an upgrade: the cause of the error that says so. */
+export class RefusedUpgrade extends Error {
+  readonly fields: HeaderFields
+
+  constructor({ status, reason, fields }: ResponseHead) {
+    super(`${status} ${reason}`.trim())
+    this.fields = fields
+  }
+}
+
+/** The same error with the answer as its cause; the first line of the body says why, if it has come along and is plain text. */
+function refused(error: unknown, head: ResponseHead, body: Buffer): unknown {
   if (!(error instanceof SluiceError)) return error
   const line = firstLine(body)
-  if (line === undefined) return error
-  const { code, remedy, status } = error
-  return new SluiceError(code, `${error.message}: ${line}`, {
+  const { code, remedy, status, message } = error
+  return new SluiceError(code, line === undefined ? message : `${message}: ${line}`, {
+    cause: new RefusedUpgrade(head),
     ...(remedy === undefined ? {} : { remedy }),
     ...(status === undefined ? {} : { status }),
   })

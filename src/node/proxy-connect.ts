@@ -42,14 +42,21 @@ export function connectDialogue(to: HostPort, authorization: string | undefined)
         // A connection that does not go on is closed: the rest of it does not matter.
         return refused.goesOn ? skip(rest) : { result: refused, rest: new Uint8Array(0) }
       }
-      throw new SluiceError('ERR_SLUICE_PROXY', `the proxy does not connect to ${uri}: ${status} ${reason}`, {
-        remedy:
-          status === 403 || status === 405
-            ? 'Many proxies let CONNECT through to port 443 only: let the server listen there.'
-            : 'Ask whoever runs the proxy, or try another with --proxy.',
+      const [squid] = fieldValues(answer.head.fields, 'x-squid-error')
+      const why = squid === undefined ? '' : ` (${squid})`
+      throw new SluiceError('ERR_SLUICE_PROXY', `the proxy does not connect to ${uri}: ${status} ${reason}${why}`, {
+        remedy: remedyFor(status),
       })
     },
   }
+}
+
+function remedyFor(status: number): string {
+  if (status === 403 || status === 405) {
+    return 'Many proxies let CONNECT through to port 443 only: let the server listen there.'
+  }
+  if (status >= 500) return 'Is the name right, and known to the proxy? Otherwise ask whoever runs it.'
+  return 'Ask whoever runs the proxy, or try another with --proxy.'
 }
 
 /** How long the body is; undefined where the connection does not outlive it. */

@@ -188,6 +188,31 @@ describe('sluice check', () => {
     await there.close()
   })
 
+  for (const [what, fields, expected] of [
+    [
+      'Cloudflare',
+      'Server: cloudflare\r\nCF-RAY: 7d-FRA',
+      /\(server: cloudflare; cf-ray: 7d-FRA\)[\s\S]*WebSockets for the zone/,
+    ],
+    ['an AWS load balancer', 'Server: awselb/2.0', /server: awselb\/2\.0\)[\s\S]*protocol version is HTTP1/],
+    ['Varnish', 'Via: 1.1 varnish (Varnish/7.1)', /via: 1\.1 varnish[\s\S]*return \(pipe\)/],
+    ['Apache', 'Server: Apache/2.4.57 (Debian)', /server: Apache[\s\S]*upgrade=websocket/],
+  ] as const) {
+    it(`shows what a refused upgrade was answered with, and what helps: ${what}`, async () => {
+      const there = await between((text, _, socket) => {
+        if (!/Sec-WebSocket-Key/i.test(text)) return text
+        socket.end(`HTTP/1.1 400 No\r\n${fields}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`)
+        return undefined
+      })
+      assert.match(await check([there.url, '--quick'], 0), expected)
+      const { steps } = JSON.parse(await check([there.url, '--quick', '--json'], 0))
+      const { facts } = steps.find(({ name }: { name: string }) => name === 'websocket')
+      const [name] = fields.split(': ')
+      assert.ok(facts.fields.some(([field]: [string]) => field.toLowerCase() === name!.toLowerCase()))
+      await there.close()
+    })
+  }
+
   it('names a box that resets what asks for a WebSocket', async () => {
     const there = await between((text, _, socket) => {
       if (!/Sec-WebSocket-Key/i.test(text)) return text

@@ -124,7 +124,8 @@ async function look(name: CheckName, act: () => Promise<Found>): Promise<CheckSt
     const cause = thrown instanceof Blocked ? thrown.cause : thrown
     const error =
       cause instanceof SluiceError ? cause : new SluiceError('ERR_SLUICE_UNREACHABLE', messageOf(cause), { cause })
-    const [took, text, facts] = [performance.now() - started, messageOf(error), { code: error.code }]
+    const told = thrown instanceof Blocked ? thrown.facts : {}
+    const [took, text, facts] = [performance.now() - started, messageOf(error), { code: error.code, ...told }]
     const obstacle = thrown instanceof Blocked ? { obstacle: thrown.obstacle } : {}
     return { name, ok: false, took, text, warnings: [], error, facts, ...obstacle }
   }

@@ -28,10 +28,12 @@ export interface Found {
 export class Blocked extends Error {
   readonly obstacle: ObstacleName
   override readonly cause: SluiceError
+  readonly facts: Readonly<Record<string, unknown>>
 
-  constructor(obstacle: ObstacleName, cause: SluiceError) {
+  constructor(obstacle: ObstacleName, cause: SluiceError, facts: Readonly<Record<string, unknown>> = {}) {
     super(cause.message)
     this.obstacle = obstacle
     this.cause = cause
+    this.facts = facts
   }
 }

@@ -6,7 +6,8 @@ import type { Target as WireTarget } from '../../wire/index.ts'
 import { OPEN_TIMEOUT } from '../open.ts'
 import { openFailure } from '../splice-failure.ts'
 import { clientLink, type TunnelClientOptions } from '../tunnel-client.ts'
-import { Blocked, type Found, type ObstacleName } from './found.ts'
+import type { Found } from './found.ts'
+import { explain } from './upgrade.ts'
 
 /** How a session travels, for people. */
 export const WAY_NAMES: Readonly<Record<Way, string>> = {
@@ -38,7 +39,7 @@ export async function checkSession(options: TunnelClientOptions, way: Way, ways:
       }
     })
   } catch (error) {
-    throw way === 'websocket' ? explain(options.url, options.timeout ?? OPEN_TIMEOUT, error) : error
+    throw way === 'websocket' ? explain(error, dropped(options.url, options.timeout ?? OPEN_TIMEOUT)) : error
   }
 }
 
@@ -85,32 +86,6 @@ function dropped(url: ServerUrl, limit: number): SluiceError {
         'Something on the way answers for the server and drops what is in the WebSocket; over TLS (wss://) it cannot.',
     },
   )
-}
-
-/** What stands behind a handshake that failed although HTTP gets through. */
-function explain(url: ServerUrl, limit: number, error: unknown): unknown {
-  if (!(error instanceof SluiceError)) return error
-  const { code, message, status } = error
-  const blocked = (obstacle: ObstacleName, remedy: string) =>
-    new Blocked(obstacle, new SluiceError(code, message, { remedy, ...(status === undefined ? {} : { status }) }))
-  if (code === 'ERR_SLUICE_REFUSED' && status !== 101) {
-    return blocked(
-      'upgrade-removed',
-      'Something between removes Upgrade. nginx needs "proxy_http_version 1.1", "proxy_set_header Upgrade $http_upgrade" and ' +
-        '"proxy_set_header Connection upgrade"; other proxies must be told to allow WebSocket. Over wss:// what is between cannot.',
-    )
-  }
-  if (code === 'ERR_SLUICE_POLICY') return new Blocked('upgrade-refused', error)
-  if (code === 'ERR_SLUICE_TIMEOUT' && (error.remedy === undefined || error.message === dropped(url, limit).message)) {
-    return new Blocked('websocket-dropped', dropped(url, limit))
-  }
-  if (code === 'ERR_SLUICE_UNREACHABLE' || code === 'ERR_SLUICE_CLOSED') {
-    return blocked(
-      'websocket-reset',
-      'Plain HTTP gets through, and WebSocket does not: something on the way forbids it. Over wss:// it cannot be seen, unless TLS is opened on the way.',
-    )
-  }
-  return error
 }
 
 /** From asking for a target to the answer, whatever it is: one round trip through everything. */
