@@ -13,7 +13,7 @@ const LEAST = 64 * 1024
 const LEAST_SHARED = 16 * 1024
 const MOST = 32 * 1024 * 1024
 /** Below this round trip the loops of the two processes, not the line, decide when an ACK comes. */
-const LEAST_ROUND_TRIP = 4
+const LEAST_ROUND_TRIP = 1
 const ROUNDS = 10
 /** How much of a burst of ACKs counts, as time at the rate. */
 const LONGEST_BURST = 100
