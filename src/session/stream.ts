@@ -15,7 +15,7 @@ const LOW = 128 * 1024
 const HALF_LIFE = 500
 const INTERACTIVE = 32 * 1024
 /** A stream that is younger than this has had no time to send much: that it sent little says nothing yet. */
-const SETTLED = 300
+const SETTLED = 30
 /** Datagrams that are kept while there is no handler, and bytes of them. */
 const EARLY_DATAGRAMS = 64
 const EARLY_BYTES = 128 * 1024
