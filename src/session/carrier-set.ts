@@ -168,7 +168,10 @@ export class CarrierSet {
     const good = core.alive().filter(({ suspected, proven, leaving }) => !suspected && proven && !leaving)
     if (good.length < 2 || now < this.#lookAt) return
     const isLate = ({ flight }: Carrier) => flight.lateAt !== undefined && now >= flight.lateAt
-    const free = good.some((one) => !isLate(one) && one.flight.bytes < one.flight.rate.window / 4)
+    // Beside streams that send little, one has little in flight because it is left free for them.
+    const free = good.some(
+      (one) => !isLate(one) && !one.flight.rate.shared && one.flight.bytes < one.flight.rate.window / 4,
+    )
     for (const carrier of good) {
       if (!isLate(carrier)) continue
       this.#lookAt = now + LOOK_AGAIN
