@@ -375,9 +375,9 @@ export class ClientLink {
       const greeted = await open(first.route, abort)
       const number = session.takeCarrierNumber()
       const dead = session.deadCounts()
-      return { ...greeted, number, counts: await join(greeted, { host, parameters, first, number, dead }) }
+      return { ...greeted, number, ...(await join(greeted, { host, parameters, first, number, dead })) }
     })
-    const { carrier, number, counts, hello, inlet } = joined
+    const { carrier, number, counts, roundTrip, hello, inlet } = joined
     if (session.over) {
       carrier.destroy()
       return undefined
@@ -386,7 +386,7 @@ export class ClientLink {
     const before = session.figures.resent
     pump.add(number, carrier)
     for (const dead of session.settleDead(counts, host.now())) pump.retire(dead)
-    session.attach(number, hello.parameters.max_message, host.now())
+    session.attach(number, hello.parameters.max_message, host.now(), roundTrip)
     this.#began(number)
     inlet.run(pump, number)
     this.#joined(session.figures.resent - before)

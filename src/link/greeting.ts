@@ -82,25 +82,27 @@ export interface JoinOptions {
 /**
  * Joins a session on a carrier (spec §9).
  *
- * @returns what the server counted on the dead carriers
+ * @returns what the server counted on the dead carriers, and how long the answer took, in milliseconds
  * @throws SluiceError as `greet`, and `ERR_SLUICE_GONE`, `ERR_SLUICE_POLICY`, `ERR_SLUICE_REFUSED`; the carrier is gone then
  */
 export async function join(
   greeted: Greeted,
   { host, parameters, first, number, dead }: JoinOptions,
-): Promise<readonly CarrierCount[]> {
+): Promise<{ readonly counts: readonly CarrierCount[]; readonly roundTrip: number }> {
   const { carrier, inlet, bytes } = greeted
   const { sessionId, secret } = first
   const unproven = withoutProof(joinHello(host.randomBytes(ID_LENGTH), parameters, sessionId, number, dead))
   const proof = await host.hmac(secret, proofInput('client', sessionId, number, bytes, unproven))
   const complete = concat(unproven, proof)
+  const sentAt = host.now()
   carrier.send(complete, complete.length)
   inlet.allow(parameters.max_message)
   const answer = await greeted.next()
+  const roundTrip = host.now() - sentAt
   try {
     const { carriers, proof: theirs } = parseAnswer(answer)
     const input = proofInput('server', sessionId, number, bytes, complete, withoutProof(answer))
-    if (sameBytes(await host.hmac(secret, input), theirs)) return carriers
+    if (sameBytes(await host.hmac(secret, input), theirs)) return { counts: carriers, roundTrip }
     throw new SluiceError('ERR_SLUICE_PROTOCOL', 'the server did not prove that the session is its own')
   } catch (error) {
     carrier.destroy()

@@ -90,6 +90,8 @@ interface Guest<Principal> {
   readonly secret: Uint8Array
   readonly inlet: Inlet
   readonly cancel: () => void
+  /** When our HELLO was sent. */
+  readonly greetedAt: number
   /** What its request said of where its session is. */
   readonly route: string
 }
@@ -140,7 +142,8 @@ export class ServerLink<Principal> {
       tooBig: (length) => this.#refuse(guest, CloseReason.TOO_BIG, `a first message of ${length} bytes`),
     })
     const cancel = host.after(GREETING_TIMEOUT, () => leave('no HELLO came in time'))
-    const guest: Guest<Principal> = { carrier, principal, hello, sessionId, secret, inlet, cancel, route: asked }
+    const greetedAt = host.now()
+    const guest: Guest<Principal> = { carrier, principal, hello, sessionId, secret, inlet, cancel, greetedAt, route: asked }
     this.#guests.add(guest)
     carrier.send(hello, hello.length)
     inlet.next((bytes) => this.#greeted(guest, bytes))
@@ -232,7 +235,8 @@ export class ServerLink<Principal> {
     guest.cancel()
     this.#guests.delete(guest)
     entry.pump.add(number, guest.carrier)
-    entry.session.attach(number, sendMost, this.#host.now())
+    const now = this.#host.now()
+    entry.session.attach(number, sendMost, now, now - guest.greetedAt)
     guest.inlet.run(entry.pump, number)
   }
 

@@ -8,6 +8,8 @@ const REMEMBERED = 64
 const LEAST_STALL = 30
 /** Whether another carrier has room for what is late on one is looked at this often, in milliseconds. */
 const LOOK_AGAIN = 20
+/** A carrier whose greeting took no more than so many times the round trip of another has the same line before it. */
+const SAME_LINE = 5
 /** What a round trip is taken for before any is known. */
 const UNKNOWN = 500
 
@@ -32,16 +34,22 @@ export class CarrierSet {
     return number < this.#usedBelow || this.#used.has(number)
   }
 
-  attach(number: number, owner: CarrierOwner, sendMost: number, proven: boolean): void {
+  attach(number: number, owner: CarrierOwner, sendMost: number, roundTrip?: number): void {
     const { own, carriers, now } = this.#core
     const options = { sendMost, receiveMost: own.max_message, ackBytes: own.ack_bytes, ackDelay: own.ack_delay }
     const carrier = new Carrier(number, owner, options, now)
-    carrier.proven = proven
+    if (roundTrip !== undefined) carrier.flight.rate.greeted(this.#withoutQueue(roundTrip), now)
     carriers.set(number, carrier)
     this.#next = Math.max(this.#next, number + 1)
     this.#use(number)
     this.#forgetOldest()
     this.#requeueDead()
+  }
+
+  /** A greeting beside bulk waits in the line's queue: what the others know of the line is nearer to the truth. */
+  #withoutQueue(roundTrip: number): number {
+    const least = Math.min(...this.#core.alive().map(({ flight }) => flight.rate.least ?? Number.POSITIVE_INFINITY))
+    return roundTrip < SAME_LINE * least ? Math.min(roundTrip, least) : roundTrip
   }
 
   #use(number: number): void {
@@ -51,13 +59,6 @@ export class CarrierSet {
     // Somebody leaves gaps: the lowest is closed, so that they cost no memory.
     this.#usedBelow = Math.min(...this.#used)
     while (this.#used.delete(this.#usedBelow)) this.#usedBelow++
-  }
-
-  prove(number: number): void {
-    const carrier = this.#core.carriers.get(number)
-    if (carrier === undefined) return
-    carrier.proven = true
-    this.#requeueDead()
   }
 
   #forgetOldest(): void {
@@ -105,7 +106,7 @@ export class CarrierSet {
   }
 
   #requeueDead(): void {
-    if (!this.#core.alive().some(({ proven }) => proven)) return
+    if (this.#core.alive().length === 0) return
     for (const carrier of this.#core.carriers.values()) if (!carrier.alive) this.#core.requeue(carrier)
   }
 
@@ -135,7 +136,7 @@ export class CarrierSet {
 
   /** Twice the longest round trip and the ACK delay: what takes longer is late, not far (spec §12). */
   #stallLimit(): number | undefined {
-    const alive = this.#core.alive().filter(({ suspected, proven }) => !suspected && proven)
+    const alive = this.#core.alive().filter(({ suspected }) => !suspected)
     if (alive.length < 2) return undefined
     const known = alive.flatMap(({ flight }) => flight.rate.smoothed ?? [])
     const longest = known.length === 0 ? UNKNOWN : Math.max(...known)
@@ -165,7 +166,7 @@ export class CarrierSet {
   relieve(): void {
     const core = this.#core
     const { now } = core
-    const good = core.alive().filter(({ suspected, proven, leaving }) => !suspected && proven && !leaving)
+    const good = core.alive().filter(({ suspected, leaving }) => !suspected && !leaving)
     if (good.length < 2 || now < this.#lookAt) return
     const isLate = ({ flight }: Carrier) => flight.lateAt !== undefined && now >= flight.lateAt
     // Beside streams that send little, one has little in flight because it is left free for them.

@@ -37,8 +37,6 @@ export class Carrier {
   readonly #decoder: MessageDecoder
   /** Whether data may be sent on it. A dead one is kept for what still arrives. */
   alive = true
-  /** Whether the peer has proved that it is the session's: before that nothing is sent again on it. */
-  proven = true
   /** Whether its peer, or we, want no new streams on it. */
   leaving = false
   /** Whether it gives no sign although others do: what it holds up was sent again elsewhere, and nothing new goes on it. */

@@ -239,7 +239,7 @@ export class Outgoing {
    */
   #keptFree(): Carrier | undefined {
     if (!this.#shared) return (this.#express = undefined)
-    const good = this.#core.alive().filter(({ suspected, leaving, proven }) => proven && !suspected && !leaving)
+    const good = this.#core.alive().filter(({ suspected, leaving }) => !suspected && !leaving)
     if (good.length < 2) return (this.#express = undefined)
     if (this.#express === undefined || !good.includes(this.#express)) {
       this.#express = good.reduce((best, one) => (one.flight.bytes < best.flight.bytes ? one : best))

@@ -22,6 +22,14 @@ const ROUND_TRIP_EXPIRES = 10_000
 const GAIN = 2
 const GAIN_SHARED = 1.05
 const GAIN_START = 2.89
+/** However long what is in flight waits, so much stays: enough for the line. */
+const GAIN_LEAST = 1.25
+/** What waits for longer than this all the time, in milliseconds or of the round trip, whichever is more, waits for nothing. */
+const STANDING = 20
+const STANDING_SHARE = 0.4
+/** Whether it does is looked at after so many milliseconds or round trips, whichever is more. */
+const STANDING_INTERVAL = 100
+const STANDING_ROUNDS = 4
 /** A message is late when it takes this many times as long as was expected, and no sooner than after so many milliseconds. */
 const PATIENCE = 3
 const LEAST_PATIENCE = 200
@@ -50,6 +58,11 @@ export class RateControl {
   #burstAt = 0
   readonly #bursts: number[] = [0]
   #greatestBurst = 0
+  /** The quickest round trip of this interval, when it ends, and how much less is in flight because all of it waited. */
+  #quickest = Number.POSITIVE_INFINITY
+  #slowest = 0
+  #judgeAt = 0
+  #trim = 0
   /** Bytes per millisecond; 0 while unknown. */
   rate = 0
   /** Undefined while unknown. */
@@ -57,6 +70,11 @@ export class RateControl {
   smoothed: number | undefined
   /** Whether streams that send little are about, so that the queue on the line must be short. */
   shared = false
+
+  /** The greeting took so long there and back: a sample without a queue of ours. */
+  greeted(roundTrip: number, now: number): void {
+    this.#roundTrip(Math.max(0.01, roundTrip), now)
+  }
 
   /** Fills the mark of a message that is sent now. */
   mark(into: SendMark, now: number, inFlight: number): void {
@@ -107,7 +125,9 @@ export class RateControl {
   /** A sample from the newest message of an ACK, after `deliver`. @param delay how long the peer waited before the ACK */
   sample(mark: SendMark, now: number, delay: number): void {
     this.#firstSentAt = mark.sentAt
-    this.#roundTrip(Math.max(0.01, now - mark.sentAt - delay), now)
+    const roundTrip = Math.max(0.01, now - mark.sentAt - delay)
+    this.#roundTrip(roundTrip, now)
+    this.#standing(roundTrip, now)
     const elapsed = Math.max(now - mark.deliveredAt, mark.sentAt - mark.firstSentAt)
     if (elapsed <= 0 || elapsed < this.least! / 2) return
     const rate = (this.#delivered - mark.delivered) / elapsed
@@ -150,6 +170,29 @@ export class RateControl {
     }
   }
 
+  /**
+   * What waited even at best, waited in a queue that never empties: in the line, or in this host until TCP sends it. It makes
+   * nothing faster, and whoever comes next waits for it.
+   */
+  #standing(sample: number, now: number): void {
+    this.#quickest = Math.min(this.#quickest, sample)
+    this.#slowest = Math.max(this.#slowest, sample)
+    if (now < this.#judgeAt) return
+    const excess = this.#quickest - this.least! - Math.max(STANDING, STANDING_SHARE * this.least!)
+    const spread = this.#slowest - this.#quickest
+    this.#quickest = Number.POSITIVE_INFINITY
+    this.#slowest = 0
+    this.#judgeAt = now + Math.max(STANDING_INTERVAL, STANDING_ROUNDS * this.least!)
+    if (excess <= 0) this.#trim *= 0.75
+    // Where packets are lost, round trips are long because what came waits for what is sent again; then they differ much.
+    if (excess <= spread) return
+    this.#starting = false
+    // There was always something to send, so the last rounds say what the line gives now.
+    this.#rates.splice(0, this.#rates.length - 2)
+    this.rate = Math.max(...this.#rates)
+    this.#trim = Math.min(this.#trim + this.rate * excess, (GAIN - GAIN_LEAST) * this.#product + this.#greatestBurst)
+  }
+
   /** How long the ACK of a message may take that is sent behind so many bytes, in milliseconds. */
   patience(inFlight: number): number {
     if (this.rate === 0 || this.least === undefined) return Number.POSITIVE_INFINITY
@@ -167,14 +210,20 @@ export class RateControl {
     this.#starting = false
   }
 
+  /** What the line holds, in bytes. */
+  get #product(): number {
+    return this.rate * Math.max(this.least!, LEAST_ROUND_TRIP)
+  }
+
   /** How many bytes may be in flight. */
   get window(): number {
     if (this.#starting || this.least === undefined) return this.#startWindow
-    const product = this.rate * Math.max(this.least, LEAST_ROUND_TRIP)
+    const product = this.#product
     const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
     const bursts = gain === GAIN && this.least >= LEAST_ROUND_TRIP ? this.#greatestBurst : 0
     const floor = gain === GAIN_SHARED ? LEAST_SHARED : LEAST
-    return Math.min(MOST, Math.max(floor, gain * product + bursts + this.message))
+    const least = Math.min(gain, GAIN_LEAST) * product
+    return Math.min(MOST, Math.max(floor, Math.max(least, gain * product + bursts - this.#trim) + this.message))
   }
 
   /** How long a message should be: about 10 ms of the rate, or half of that where others wait behind it. */

@@ -150,18 +150,13 @@ export class Session {
    * Adds a carrier whose HELLOs have been exchanged.
    *
    * @param sendMost the longest message that the peer accepts on it
-   * @param proven whether the peer's proof holds already; before that only what is new is sent on it ({@link prove})
+   * @param roundTrip how long the greeting took there and back, in milliseconds: nothing of ours was in its way then
    */
-  attach(number: number, sendMost: number, now: number, proven = true): void {
+  attach(number: number, sendMost: number, now: number, roundTrip?: number): void {
     this.#core.now = now
     this.#waitingSince = undefined
-    this.#set.attach(number, this.#incoming, sendMost, proven)
+    this.#set.attach(number, this.#incoming, sendMost, roundTrip)
     this.#events.wake()
-  }
-
-  /** The peer's proof on this carrier holds: what dead carriers left may be sent again on it. */
-  prove(number: number): void {
-    this.#set.prove(number)
   }
 
   /** Whether a carrier of this number was there before. */
