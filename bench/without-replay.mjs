@@ -6,8 +6,8 @@ import { root } from '../tools/root.mjs'
 
 const CHANGES = [
   [
-    "new Sent('data', headLength + bytes.length, stream, offset, bytes, memory)",
-    "(this.unkept = new Sent('data', headLength + bytes.length, stream, offset, bytes, memory), new Sent('data', headLength + bytes.length, stream, offset))",
+    'carrier.flight.push(sent, now)',
+    "this.unkept = sent; carrier.flight.push(new Sent('data', headLength + bytes.length, stream, offset), now)",
   ],
   [
     'next() {',

@@ -158,7 +158,7 @@ export class HttpCarrier implements Carrier {
     this.#flush()
   }
 
-  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): void {
+  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): undefined {
     if (this.#over || this.#closing) return
     memory?.hold()
     this.#queue.push({ head: partHead(head, headLength, body?.length ?? 0), body, memory })

@@ -36,7 +36,7 @@ export class W3cWebSocketCarrier implements Carrier {
     if (this.#why !== undefined) queueMicrotask(() => events.closed(this.#why!))
   }
 
-  send(head: Uint8Array, headLength: number, body?: Uint8Array): void {
+  send(head: Uint8Array, headLength: number, body?: Uint8Array): undefined {
     if (this.#over || this.#ws.readyState !== OPEN) return
     const message = new Uint8Array(headLength + (body?.length ?? 0))
     message.set(head.subarray(0, headLength))

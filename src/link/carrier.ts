@@ -1,4 +1,4 @@
-import type { Memory } from '../session/index.ts'
+import type { Changes, Memory } from '../session/index.ts'
 
 /** What a carrier tells its owner. None of these comes before `start`, none after `closed`. */
 export interface CarrierEvents {
@@ -20,11 +20,13 @@ export interface Carrier {
   start(events: CarrierEvents): void
   /**
    * Sends one message: the first `headLength` bytes of `head`, which are copied, then `body`, which must not change until it
-   * has left and is never changed by the carrier; its memory is held until then. After the end of the carrier it does nothing.
+   * has left; its memory is held until then. After the end of the carrier it does nothing.
    *
-   * @param inPlace whether the 32 bytes before `body` in its memory may be written over
+   * @param memory where `body` lies
+   * @param changes what of it the carrier may write over; default: nothing
+   * @returns the key that the body was masked with where it lies, its first byte lowest; undefined if it was left as it is
    */
-  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory, inPlace?: boolean): void
+  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory, changes?: Changes): number | undefined
   /** Between these, messages may be put together into fewer writes. */
   cork(): void
   uncork(): void

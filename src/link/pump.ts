@@ -104,7 +104,8 @@ export class Pump {
         corked = carrier
         corked?.cork()
       }
-      carrier?.send(out.head, out.headLength, out.body, out.memory, out.inPlace)
+      const key = carrier?.send(out.head, out.headLength, out.body, out.memory, out.changes)
+      if (key !== undefined) this.session.masked(key)
     }
     corked?.uncork()
     this.#flushing = false

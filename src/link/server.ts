@@ -143,7 +143,17 @@ export class ServerLink<Principal> {
     })
     const cancel = host.after(GREETING_TIMEOUT, () => leave('no HELLO came in time'))
     const greetedAt = host.now()
-    const guest: Guest<Principal> = { carrier, principal, hello, sessionId, secret, inlet, cancel, greetedAt, route: asked }
+    const guest: Guest<Principal> = {
+      carrier,
+      principal,
+      hello,
+      sessionId,
+      secret,
+      inlet,
+      cancel,
+      greetedAt,
+      route: asked,
+    }
     this.#guests.add(guest)
     carrier.send(hello, hello.length)
     inlet.next((bytes) => this.#greeted(guest, bytes))

@@ -1,6 +1,6 @@
 import { SluiceError } from '../errors/index.ts'
 import type { Carrier, CarrierEvents } from '../link/index.ts'
-import type { Memory } from '../session/index.ts'
+import type { Changes, Memory } from '../session/index.ts'
 import { CloseCode, Opcode } from '../websocket/index.ts'
 import type { WebSocketStream } from './websocket.ts'
 
@@ -32,8 +32,14 @@ export class WebSocketCarrier implements Carrier {
     })
   }
 
-  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory, inPlace?: boolean): void {
-    this.#ws.sendParts(head, headLength, body, memory, inPlace)
+  send(
+    head: Uint8Array,
+    headLength: number,
+    body?: Uint8Array,
+    memory?: Memory,
+    changes?: Changes,
+  ): number | undefined {
+    return this.#ws.sendParts(head, headLength, body, memory, changes)
   }
 
   cork(): void {

@@ -121,7 +121,7 @@ export class Http2Carrier implements Carrier {
     this.#stream.resume()
   }
 
-  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): void {
+  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): undefined {
     if (!this.#over) this.#writer.send(head, headLength, body, memory)
   }
 

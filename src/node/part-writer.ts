@@ -11,7 +11,7 @@ export class PartWriter {
   }
 
   /** As `Carrier.send`. */
-  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): void {
+  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): undefined {
     if (body === undefined || body.length === 0) {
       this.#to.write(partHead(head, headLength, 0))
       return

@@ -1,5 +1,6 @@
 import { createHash, randomFillSync } from 'node:crypto'
 import { SluiceError } from '../errors/index.ts'
+import type { Changes } from '../session/index.ts'
 import {
   CloseCode,
   type CloseInfo,
@@ -25,6 +26,8 @@ const MERGE_BELOW = 16 * 1024
 /** A body up to this size is copied behind its header: cheaper than a second buffer to write. */
 const COPY_BELOW = 4 * 1024
 const NOTHING = new Uint8Array(0)
+/** Of the frame that is made now. */
+const bodyKey = new Uint8Array(4)
 
 /** What a {@link WebSocketStream} tells its owner. */
 export interface WebSocketEvents {
@@ -152,32 +155,38 @@ export class WebSocketStream {
   }
 
   /**
-   * Sends one binary message of two parts. The body is not changed, since its owner may have to send it again; its memory is
-   * held until it has left.
+   * Sends one binary message of two parts. Memory is held until it has left; a short body is copied.
    *
-   * @param inPlace whether head and frame header may be written into the bytes before the body
+   * @param changes whether the body may be masked where it lies, and head and frame header written into the bytes before it
+   * @returns the key that the body was masked with, its first byte lowest; undefined if it was left as it is
    */
-  sendParts(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Holdable, inPlace = false): void {
-    if (!this.open) return
-    if (body === undefined || body.length < COPY_BELOW || !this.#asIs) return this.#sendCopy(head, headLength, body)
-    const length = headLength + body.length
-    const room = this.#connection.headerLength(length) + headLength
-    if (inPlace && body.byteOffset >= room) {
+  sendParts(
+    head: Uint8Array,
+    headLength: number,
+    body: Uint8Array = NOTHING,
+    memory?: Holdable,
+    changes: Changes = 'nothing',
+  ): number | undefined {
+    if (!this.open) return undefined
+    if (body.length < COPY_BELOW || !(this.#asIs || changes !== 'nothing'))
+      return this.#sendCopy(head, headLength, body)
+    const room = this.#connection.headerLength(headLength + body.length) + headLength
+    if (changes === 'before' && body.byteOffset >= room) {
       const whole = Buffer.from(body.buffer, body.byteOffset - room, room + body.length)
-      whole.set(head.subarray(0, headLength), room - headLength)
-      this.#connection.headerBefore(whole, room - headLength, length)
-      return this.stream.write(whole, memory)
+      this.#connection.frameParts(whole, room, head, headLength, body, bodyKey)
+      this.stream.write(whole, memory)
+    } else {
+      const front = Buffer.allocUnsafe(room)
+      this.#connection.frameParts(front, room, head, headLength, body, bodyKey)
+      this.stream.cork()
+      this.stream.write(front)
+      this.stream.write(asBuffer(body), memory)
+      this.stream.uncork()
     }
-    const front = Buffer.allocUnsafe(room)
-    front.set(head.subarray(0, headLength), room - headLength)
-    this.#connection.headerBefore(front, room - headLength, length)
-    this.stream.cork()
-    this.stream.write(front)
-    this.stream.write(asBuffer(body), memory)
-    this.stream.uncork()
+    return this.#asIs ? undefined : bodyKey[0]! | (bodyKey[1]! << 8) | (bodyKey[2]! << 16) | (bodyKey[3]! << 24)
   }
 
-  #sendCopy(head: Uint8Array, headLength: number, body: Uint8Array = NOTHING): void {
+  #sendCopy(head: Uint8Array, headLength: number, body: Uint8Array): undefined {
     const room = this.#connection.headerLength(headLength + body.length) + headLength
     // The copy is fastest where both lie alike in words of eight bytes.
     const bodyAt = room + ((body.byteOffset - room) & 7)

@@ -195,10 +195,10 @@ export class Core implements StreamOwner {
   }
 
   /** What a message stood for is to be sent again, as far as it is not done; the message keeps its own hold on its memory. */
-  sendAgain({ kind, stream, offset, bytes, memory }: Sent): void {
+  sendAgain({ kind, stream, offset, bytes, memory, mask }: Sent): void {
     if (kind === 'maxStreams') this.maxStreamsDue = true
     if (stream === undefined) return
-    if (bytes !== undefined) this.#dataAgain(stream, { offset, bytes, memory })
+    if (bytes !== undefined) this.#dataAgain(stream, { offset, bytes, memory }, mask)
     if (kind === 'data') return
     if (kind === 'credit') {
       if (offset === stream.window.granted && stream.receiveState === 'open') stream.want(Due.credit)
@@ -210,10 +210,10 @@ export class Core implements StreamOwner {
     if (kind === 'open') stream.openCarrier = -1
   }
 
-  #dataAgain(stream: Stream, piece: SentBytes): void {
+  #dataAgain(stream: Stream, piece: SentBytes, mask: number): void {
     const wanted = stream.sendState === 'open' || stream.sendState === 'ended'
     if (!wanted) return stream.sending.settle(piece)
-    this.resent += stream.sending.again(piece)
+    this.resent += stream.sending.again(piece, mask)
     this.scheduler.add(stream, this.now)
   }
 }

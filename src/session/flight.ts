@@ -25,6 +25,8 @@ export class Sent implements SendMark {
   readonly offset: number
   readonly bytes: Uint8Array | undefined
   readonly memory: Memory | undefined
+  /** What the bytes were masked with where they lie, their first byte lowest. */
+  mask = 0
   /** For 'nothing': how many of these in a row. */
   repeat = 1
   sentAt = 0

@@ -16,7 +16,7 @@ export {
 } from './handshake.ts'
 export { SeenIds } from './ids.ts'
 export { DEFAULT_LIVENESS, type LivenessOptions } from './liveness.ts'
-export type { Memory } from './memory.ts'
+export type { Changes, Memory } from './memory.ts'
 export type { OutgoingMessage } from './outgoing.ts'
 export { Ranges } from './ranges.ts'
 export { RateControl } from './rate.ts'

@@ -2,7 +2,7 @@ import { encodeFrame, type Frame, MAX_DATA_HEADER, writeDataHeader } from '../wi
 import type { Carrier } from './carrier.ts'
 import type { Core } from './core.ts'
 import { Sent, type SentKind } from './flight.ts'
-import type { Memory } from './memory.ts'
+import type { Changes, Memory } from './memory.ts'
 import { Due, type Stream } from './stream.ts'
 
 /** A message to be sent now, in order, on one carrier. The object is used again for the next one. */
@@ -11,11 +11,11 @@ export interface OutgoingMessage {
   /** The first `headLength` bytes of this; valid until the next call. */
   head: Uint8Array
   headLength: number
-  /** What follows the head. It is kept until acknowledged, so it must not be changed. */
+  /** What follows the head. It is kept until acknowledged; whoever masks it where it lies says so by `Session.masked`. */
   body: Uint8Array | undefined
   memory: Memory | undefined
-  /** Whether the head may be written into the bytes before `body`, so that both are one piece. */
-  inPlace: boolean
+  /** What may be written over: the head may go into what is before the body. */
+  changes: Changes
 }
 
 /** How much above the window in flight a message of an interactive stream may go: it must not wait for bulk. */
@@ -32,6 +32,8 @@ export class Outgoing {
   readonly #core: Core
   readonly #scratch = new Uint8Array(MAX_DATA_HEADER)
   readonly #message: OutgoingMessage
+  /** What the last message with a body stands for. */
+  #last: Sent | undefined
   /** The carrier that bulk leaves free, while there is one. */
   #express: Carrier | undefined
 
@@ -43,8 +45,12 @@ export class Outgoing {
       headLength: 0,
       body: undefined,
       memory: undefined,
-      inPlace: false,
+      changes: 'nothing',
     }
+  }
+
+  masked(key: number): void {
+    this.#last!.mask = key
   }
 
   next(): OutgoingMessage | undefined {
@@ -152,9 +158,10 @@ export class Outgoing {
     stream.lastEnd = length
     const sent = new Sent('open', head.length + length, stream, 0, piece?.bytes, piece?.memory)
     carrier.flight.push(sent, this.#core.now)
+    this.#last = sent
     stream.afterSend(length)
     if (stream.sendable) this.#core.wantsData(stream)
-    return this.#out(carrier, head, head.length, piece?.bytes, piece?.memory, piece?.inPlace ?? false)
+    return this.#out(carrier, head, head.length, piece?.bytes, piece?.memory, piece?.changes ?? 'nothing')
   }
 
   #datagram(): OutgoingMessage | undefined {
@@ -205,16 +212,18 @@ export class Outgoing {
       scheduler.skip(stream)
       return this.#data(main)
     }
-    const { offset, bytes, memory, inPlace } = piece
+    const { offset, bytes, memory, changes } = piece
     const follows = stream.lastCarrier === carrier.number && stream.lastEnd === offset
     const headLength = writeDataHeader(this.#scratch, stream.id, follows ? undefined : offset)
     stream.lastCarrier = carrier.number
     stream.lastEnd = offset + bytes.length
     this.#core.flood.worked(bytes.length)
-    carrier.flight.push(new Sent('data', headLength + bytes.length, stream, offset, bytes, memory), now)
+    const sent = new Sent('data', headLength + bytes.length, stream, offset, bytes, memory)
+    carrier.flight.push(sent, now)
+    this.#last = sent
     scheduler.sent(stream, bytes.length, quantum, now)
     stream.afterSend(bytes.length)
-    return this.#out(carrier, this.#scratch, headLength, bytes, memory, inPlace)
+    return this.#out(carrier, this.#scratch, headLength, bytes, memory, changes)
   }
 
   #carrierForData(stream: Stream, interactive: boolean): Carrier | undefined {
@@ -273,13 +282,13 @@ export class Outgoing {
   #quiet(carrier: Carrier, frame: Frame): OutgoingMessage {
     carrier.flight.pushNothing()
     const head = encodeFrame(frame)
-    return this.#out(carrier, head, head.length, undefined, undefined, false)
+    return this.#out(carrier, head, head.length, undefined, undefined, 'nothing')
   }
 
   #control(carrier: Carrier, kind: SentKind, frame: Frame, stream?: Stream, offset = 0): OutgoingMessage {
     const head = encodeFrame(frame)
     carrier.flight.push(new Sent(kind, head.length, stream, offset), this.#core.now)
-    return this.#out(carrier, head, head.length, undefined, undefined, false)
+    return this.#out(carrier, head, head.length, undefined, undefined, 'nothing')
   }
 
   #out(
@@ -288,7 +297,7 @@ export class Outgoing {
     headLength: number,
     body: Uint8Array | undefined,
     memory: Memory | undefined,
-    inPlace: boolean,
+    changes: Changes,
   ): OutgoingMessage {
     carrier.spokeAt = this.#core.now
     const message = this.#message
@@ -297,7 +306,7 @@ export class Outgoing {
     message.headLength = headLength
     message.body = body
     message.memory = memory
-    message.inPlace = inPlace
+    message.changes = changes
     return message
   }
 }

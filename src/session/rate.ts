@@ -220,7 +220,7 @@ export class RateControl {
     if (this.#starting || this.least === undefined) return this.#startWindow
     const product = this.#product
     const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
-    const bursts = gain === GAIN && this.least >= LEAST_ROUND_TRIP ? this.#greatestBurst : 0
+    const bursts = gain === GAIN ? this.#greatestBurst : 0
     const floor = gain === GAIN_SHARED ? LEAST_SHARED : LEAST
     const least = Math.min(gain, GAIN_LEAST) * product
     return Math.min(MOST, Math.max(floor, Math.max(least, gain * product + bursts - this.#trim) + this.message))

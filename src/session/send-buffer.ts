@@ -1,4 +1,4 @@
-import type { Memory } from './memory.ts'
+import type { Changes, Memory } from './memory.ts'
 import { Ranges } from './ranges.ts'
 
 /** Bytes of a stream at an offset; whoever has a piece has one hold on its memory. */
@@ -6,8 +6,8 @@ export interface Piece {
   readonly offset: number
   readonly bytes: Uint8Array
   readonly memory: Memory | undefined
-  /** Whether the bytes before these in their memory may be written over: never sent, and the first of its slab. */
-  readonly inPlace: boolean
+  /** Nothing where the bytes may be on their way already; what is before them only where it was never sent. */
+  readonly changes: Changes
 }
 
 /** A piece as far as it matters once it has been sent. */
@@ -16,7 +16,7 @@ export type SentBytes = Pick<Piece, 'offset' | 'bytes' | 'memory'>
 interface Chunk {
   bytes: Uint8Array
   memory: Memory | undefined
-  inPlace: boolean
+  changes: Changes
 }
 
 /** Chunks shorter than this are put together, up to the second. */
@@ -27,6 +27,13 @@ const TOGETHER = 16 * 1024
 export interface HeldCounter {
   /** This many bytes more, or less, are held. */
   held(bytes: number): void
+}
+
+/** A copy without the mask. @param phase how many bytes of the piece came before */
+function unmasked(bytes: Uint8Array, mask: number, phase: number): Uint8Array {
+  const copy = new Uint8Array(bytes)
+  for (let i = 0; i < copy.length; i++) copy[i]! ^= mask >>> (((phase + i) & 3) * 8)
+  return copy
 }
 
 /** What a stream has to send: what was never sent, and what must be sent again. */
@@ -59,9 +66,10 @@ export class SendBuffer {
     return this.#acked.start === this.end
   }
 
-  write(bytes: Uint8Array, memory: Memory | undefined, inPlace: boolean): void {
+  write(bytes: Uint8Array, memory: Memory | undefined, headroom: boolean): void {
     memory?.hold()
-    this.#chunks.push({ bytes, memory, inPlace })
+    const changes = memory === undefined ? 'nothing' : headroom ? 'before' : 'body'
+    this.#chunks.push({ bytes, memory, changes })
     this.end += bytes.length
     this.#counter.held(bytes.length)
   }
@@ -96,15 +104,15 @@ export class SendBuffer {
   }
 
   #cut(chunk: Chunk, room: number): Piece {
-    const { bytes, memory, inPlace } = chunk
+    const { bytes, memory, changes } = chunk
     if (bytes.length <= room) {
       this.#shift()
-      return { offset: this.sent, bytes, memory, inPlace }
+      return { offset: this.sent, bytes, memory, changes }
     }
     memory?.hold()
     chunk.bytes = bytes.subarray(room)
-    chunk.inPlace = false
-    return { offset: this.sent, bytes: bytes.subarray(0, room), memory, inPlace }
+    this.#begun(chunk)
+    return { offset: this.sent, bytes: bytes.subarray(0, room), memory, changes }
   }
 
   /** Puts small chunks together by copying. */
@@ -122,10 +130,15 @@ export class SendBuffer {
         this.#shift()
       } else {
         chunk.bytes = chunk.bytes.subarray(take)
-        chunk.inPlace = false
+        this.#begun(chunk)
       }
     }
-    return { offset: this.sent, bytes: joined, memory: undefined, inPlace: false }
+    return { offset: this.sent, bytes: joined, memory: undefined, changes: 'nothing' }
+  }
+
+  /** What is before the rest of a chunk has been sent. */
+  #begun(chunk: Chunk): void {
+    if (chunk.changes === 'before') chunk.changes = 'body'
   }
 
   #shift(): void {
@@ -150,14 +163,28 @@ export class SendBuffer {
     this.#counter.held(-this.#acked.add(offset, offset + bytes.length))
   }
 
-  /** What of a piece was not acknowledged is sent again; returns how much that is. It takes a hold of its own on the memory. */
-  again({ offset, bytes, memory }: SentBytes): number {
+  /**
+   * What of a piece was not acknowledged is sent again; returns how much that is. It takes a hold of its own on the memory.
+   *
+   * @param mask what the bytes were masked with where they lie, their first byte lowest; 0 if they were not
+   */
+  again({ offset, bytes, memory }: SentBytes, mask = 0): number {
     let length = 0
     for (const [from, to] of this.#acked.missing(offset, offset + bytes.length)) {
-      memory?.hold()
       const part = bytes.subarray(from - offset, to - offset)
-      this.#insert({ offset: from, bytes: part, memory, inPlace: false })
       length += part.length
+      // What was masked may still be on its way out of the same memory.
+      if (mask !== 0) {
+        this.#insert({
+          offset: from,
+          bytes: unmasked(part, mask, from - offset),
+          memory: undefined,
+          changes: 'nothing',
+        })
+        continue
+      }
+      memory?.hold()
+      this.#insert({ offset: from, bytes: part, memory, changes: 'nothing' })
     }
     return length
   }

@@ -272,7 +272,12 @@ export class Session {
     const carrier = this.#closeOn.shift()
     if (carrier === undefined || core.closing === undefined) return undefined
     const head = encodeFrame({ type: 'CLOSE', code: core.closing.code, text: core.closing.text })
-    return { carrier, head, headLength: head.length, body: undefined, memory: undefined, inPlace: false }
+    return { carrier, head, headLength: head.length, body: undefined, memory: undefined, changes: 'nothing' }
+  }
+
+  /** The body of the message that `transmit` gave last was masked where it lies. @param key its first byte lowest */
+  masked(key: number): void {
+    this.#outgoing.masked(key)
   }
 
   // --- time ---

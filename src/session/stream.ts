@@ -121,12 +121,13 @@ export class Stream {
   /**
    * Queues bytes. Until they are acknowledged their memory is held; without memory they must not change any more.
    *
-   * @param inPlace whether the 32 bytes before them are free to be written over
+   * @param memory theirs alone: where they lie in it they may be masked
+   * @param headroom whether the 32 bytes before them are free to be written over
    * @returns false if enough waits: go on at `writable`
    */
-  write(bytes: Uint8Array, memory?: Memory, inPlace = false): boolean {
+  write(bytes: Uint8Array, memory?: Memory, headroom = false): boolean {
     if (this.sendState !== 'open' || bytes.length === 0) return true
-    this.sending.write(bytes, memory, inPlace)
+    this.sending.write(bytes, memory, headroom)
     this.#owner.wantsData(this)
     this.#wasFull = this.sending.unsent >= HIGH || this.#owner.full
     return !this.#wasFull
@@ -328,7 +329,7 @@ export class Stream {
     this.#earlyDatagrams ??= []
     const waiting = this.#earlyDatagrams.reduce((sum, { length }) => sum + length, 0)
     if (this.#earlyDatagrams.length < EARLY_DATAGRAMS && waiting + payload.length <= EARLY_BYTES) {
-      this.#earlyDatagrams.push(payload.slice())
+      this.#earlyDatagrams.push(new Uint8Array(payload))
     }
   }
 

@@ -123,19 +123,30 @@ export class Connection {
   }
 
   /**
-   * Writes only the header of a binary message, so that it ends before `end`, for a payload that is sent as it is.
+   * Makes a binary frame of two parts whose payload is masked where it lies: the header and the head end before `end` in
+   * `bytes`, the body is elsewhere.
    *
+   * @param end where the head is to end; there must be {@link headerLength} of headroom and `headLength` before it
+   * @param key is given the four bytes that the body was masked with, from its first byte on
    * @returns where the header starts
-   * @throws SluiceError `ERR_SLUICE_MISUSE` after our Close frame, or where the payload would have to be masked
    */
-  headerBefore(bytes: Uint8Array, end: number, payloadLength: number): number {
+  frameParts(
+    bytes: Uint8Array,
+    end: number,
+    head: Uint8Array,
+    headLength: number,
+    body: Uint8Array,
+    key: Uint8Array,
+  ): number {
     this.#mustBeOpen()
+    const headAt = end - headLength
+    for (let i = 0; i < headLength; i++) bytes[headAt + i] = head[i]!
     this.#maskKey?.(this.#key)
-    if (this.#key.some((byte) => byte !== 0)) {
-      throw new SluiceError('ERR_SLUICE_MISUSE', 'a payload that must be masked cannot be sent as it is')
-    }
-    const key = this.#maskKey === undefined ? undefined : this.#key
-    return writeHeaderBefore(bytes, end, Opcode.binary, true, payloadLength, key)
+    const phase = applyMask(bytes.subarray(headAt, end), this.#key)
+    for (let i = 0; i < 4; i++) key[i] = this.#key[(phase + i) & 3]!
+    applyMask(body, key)
+    const used = this.#maskKey === undefined ? undefined : this.#key
+    return writeHeaderBefore(bytes, headAt, Opcode.binary, true, headLength + body.length, used)
   }
 
   /**

@@ -20,7 +20,7 @@ const GLUE = `
     await new Promise((resolve, reject) => { ws.onopen = resolve; ws.onerror = reject })
     window.carrier = new sluice.W3cWebSocketCarrier(ws)
   }
-  window.call = (name, head, body, inPlace) => {
+  window.call = (name, head, body, changes) => {
     if (name === 'start') return carrier.start({
       begin: (declared) => tell('begin', declared),
       part: (bytes) => tell('part', textOf(bytes)),
@@ -36,9 +36,9 @@ const GLUE = `
       const given = bytesOf(body)
       const slab = new Uint8Array(32 + given.length).fill(0x55, 0, 32)
       slab.set(given, 32)
-      carrier.send(scratch, bytes.length, slab.subarray(32), undefined, inPlace)
+      carrier.send(scratch, bytes.length, slab.subarray(32), undefined, changes)
       if (given.some((byte, index) => byte !== slab[32 + index])) throw new Error('the body was changed')
-      if (!inPlace && slab.subarray(0, 32).some((byte) => byte !== 0x55)) throw new Error('written before the body')
+      if (changes !== 'before' && slab.subarray(0, 32).some((byte) => byte !== 0x55)) throw new Error('written before the body')
     }
     scratch.fill(0xee)
   }
@@ -65,9 +65,9 @@ class PageCarrier implements Carrier {
     this.#call('start')
   }
 
-  send(head: Uint8Array, headLength: number, body?: Uint8Array, _memory?: unknown, inPlace = false): void {
+  send(head: Uint8Array, headLength: number, body?: Uint8Array, _memory?: unknown, changes = 'nothing'): undefined {
     const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64')
-    this.#call('send', text(head.subarray(0, headLength)), body === undefined ? undefined : text(body), inPlace)
+    this.#call('send', text(head.subarray(0, headLength)), body === undefined ? undefined : text(body), changes)
   }
 
   cork(): void {

@@ -11,7 +11,7 @@ export class ScriptedCarrier implements Carrier {
     this.events = events
   }
 
-  send(head: Uint8Array, headLength: number, body?: Uint8Array): void {
+  send(head: Uint8Array, headLength: number, body?: Uint8Array): undefined {
     const hex = toHex(head.subarray(0, headLength)) + (body === undefined ? '' : toHex(body))
     if (!hex.startsWith('0b')) this.sent.push(hex)
   }

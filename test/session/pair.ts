@@ -164,6 +164,7 @@ export class Pair {
   #transmit(from: 'client' | 'server'): void {
     for (let out = this[from].transmit(this.now); out !== undefined; out = this[from].transmit(this.now)) {
       const bytes = messageBytes(out)
+      if (out.changes !== 'nothing') this.#mask(from, out)
       this.messages++
       this.sentBytes += bytes.length
       this.onMessage(from, bytes, out.carrier)
@@ -175,6 +176,15 @@ export class Pair {
       direction.freeAt = Math.max(this.now, direction.freeAt) + bytes.length / carrier.line.rate
       direction.queue.push({ at: direction.freeAt + carrier.line.delay, bytes })
     }
+  }
+
+  /** As a carrier may that masks what lies in memory in place: whoever sends it again must know. */
+  #mask(from: 'client' | 'server', { body }: OutgoingMessage): void {
+    const random = this.#random
+    if (random === undefined || random.below(4) === 0) return
+    const key = random.below(0xffff_ffff)
+    for (let i = 0; i < body!.length; i++) body![i]! ^= key >>> ((i & 3) * 8)
+    this[from].masked(key)
   }
 
   /** Delivers what is due on one carrier; whether there was anything. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { Carrier, CarrierEvents } from '#src/link/index.js'
+import { type Carrier, type CarrierEvents, OWNED } from '#src/link/index.js'
 import { until } from '../helpers/net.js'
 import { Random } from '../helpers/random.js'
 
@@ -75,17 +75,38 @@ export function carrierSuite(name: string, make: () => Promise<CarrierPair>): vo
       await pair.done()
     })
 
-    it('leaves a body as it is, and may write before it only when told', async () => {
+    it('leaves a body as it is, unless told that it may write over it, or before it', async () => {
       const { pair, b } = await started()
       const slab = Buffer.alloc(100_032, 0x55)
       const body = slab.subarray(32)
       const expected = Buffer.from(body)
-      pair.a.send(Uint8Array.of(6, 2), 2, body, undefined, false)
+      assert.equal(pair.a.send(Uint8Array.of(6, 2), 2, body, OWNED), undefined)
       assert.ok(slab.subarray(0, 32).every((byte) => byte === 0x55))
-      pair.a.send(Uint8Array.of(6, 4), 2, body, undefined, true)
       assert.ok(body.equals(expected), 'the body is unchanged')
-      await until(() => b.messages.length === 2, 'both messages')
-      for (const message of b.messages) assert.ok(message.subarray(2).equals(expected))
+      await until(() => b.messages.length === 1, 'the message')
+      assert.ok(b.messages[0]!.subarray(2).equals(expected))
+      await pair.done()
+    })
+
+    it('says what a body was masked with where it lies, if it was', async () => {
+      const { pair, b } = await started()
+      for (const [size, headLength, changes] of [
+        [100_000, 2, 'before'],
+        [99_999, 3, 'body'],
+        [10, 1, 'before'],
+      ] as const) {
+        const slab = Buffer.alloc(size + 32)
+        const body = slab.subarray(32)
+        body.set(new Random(size).bytes(size))
+        const expected = Buffer.from(body)
+        if (changes === 'body') slab.fill(0x55, 0, 32)
+        const key = pair.a.send(new Uint8Array(headLength), headLength, body, OWNED, changes)
+        await until(() => b.messages.length === 1, 'the message')
+        assert.ok(b.messages.shift()!.subarray(headLength).equals(expected))
+        if (changes === 'body') assert.ok(slab.subarray(0, 32).every((byte) => byte === 0x55))
+        for (let i = 0; i < size; i++) body[i]! ^= (key ?? 0) >>> ((i & 3) * 8)
+        assert.ok(body.equals(expected), `${size} bytes, key ${key}`)
+      }
       await pair.done()
     })
 

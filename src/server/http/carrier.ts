@@ -225,7 +225,7 @@ export class HttpServerCarrier implements Carrier {
     this.#answerNext()
   }
 
-  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): void {
+  send(head: Uint8Array, headLength: number, body?: Uint8Array, memory?: Memory): undefined {
     if (this.#over || this.#closing) return
     if (this.#stream !== undefined) return this.#stream.writer.send(head, headLength, body, memory)
     const first = partHead(head, headLength, body?.length ?? 0)
