@@ -3,6 +3,7 @@ import net from 'node:net'
 import type { Endpoint } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
 import type { ReadMode } from './adopt.ts'
+import { TCP_OPTIONS } from './dial.ts'
 import { SocketStream } from './socket.ts'
 
 /** What connections are accepted on. */
@@ -15,7 +16,7 @@ export class LocalListener {
 
   constructor(bind: StreamEndpoint, onConnection: (stream: SocketStream) => void, readMode?: ReadMode) {
     this.#bind = bind
-    this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true })
+    this.#server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, ...TCP_OPTIONS })
     this.#server.on('connection', (socket) => onConnection(SocketStream.from(socket, undefined, readMode)))
   }
 

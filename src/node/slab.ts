@@ -1,7 +1,9 @@
 /** Bytes left free before what is read, so that a frame header fits before the first piece without a copy. */
 export const HEADROOM = 32
-/** What an idle socket pins. Small, because there may be thousands of them. */
-export const SMALL_SLAB = 1024
+/** What all sockets that are not busy read into: there may be thousands of them, and they need no memory of their own. */
+const ARRIVALS = 16 * 1024
+/** Below this many bytes Node's own pool is cheaper than ours. */
+const EXACT_BELOW = 2 * 1024
 /** What a socket that fills its reads gets: fewer, larger system calls. */
 export const LARGE_SLAB: number = 256 * 1024 + HEADROOM
 /** TLS hands out a record at a time, 16 KiB at most (RFC 8446 §5.1), so more would stay empty. */
@@ -76,3 +78,17 @@ export class SlabPool {
 
 /** The process's pool. */
 export const sharedPool: SlabPool = new SlabPool()
+
+/** Where reads of sockets that are not busy land: valid only until the next read of any of them. */
+export const arrivals: Buffer = Buffer.allocUnsafeSlow(ARRIVALS)
+
+/** What has landed in {@link arrivals}, in a slab of its own after the headroom, held once. */
+export function takeArrivals(length: number): Slab {
+  const size = HEADROOM + length
+  const slab =
+    size < EXACT_BELOW
+      ? new Slab(Buffer.allocUnsafe(size))
+      : sharedPool.acquire(HEADROOM + (length <= 4096 ? 4096 : ARRIVALS))
+  arrivals.copy(slab.bytes, HEADROOM, 0, length)
+  return slab
+}

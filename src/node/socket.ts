@@ -2,22 +2,24 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { adopt, canAdopt, defaultReadMode, type OnRead, type ReadMode } from './adopt.ts'
 import { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
-import { HEADROOM, type Holdable, LARGE_SLAB, Slab, SMALL_SLAB, sharedPool, TLS_SLAB } from './slab.ts'
+import { arrivals, HEADROOM, type Holdable, LARGE_SLAB, Slab, sharedPool, TLS_SLAB, takeArrivals } from './slab.ts'
 
-/** A read of at least this much keeps its large slab although it did not fill it. */
+/** A socket with a large slab is no longer busy when a read brings less than this; over TLS, less than the second. */
 const STILL_BUSY = 16 * 1024
+const STILL_BUSY_TLS = 1024
 
 type Release = Holdable | undefined
 
 /** A TCP, TLS or unix socket as a {@link ByteStream}, read into slabs with headroom where the host can. */
 export class SocketStream implements ByteStream {
-  readonly #largeSlab: number
+  readonly #secure: boolean
   readonly #onread: OnRead | undefined
   #socket: net.Socket
   #events: ByteStreamEvents | undefined
+  /** What a busy socket reads into; the others share one. */
   #slab: Slab | undefined
   #view: Buffer | undefined
-  #wanted = SMALL_SLAB
+  #busy = false
   #paused = true
   /** Slabs of the writes whose callback is due, in order; undefined for those without one or already released. */
   readonly #pending: Release[] = []
@@ -30,7 +32,7 @@ export class SocketStream implements ByteStream {
   readonly #written = (): void => this.#oneWritten()
 
   private constructor(secure: boolean, mode: ReadMode) {
-    this.#largeSlab = secure ? TLS_SLAB : LARGE_SLAB
+    this.#secure = secure
     this.#socket = undefined as unknown as net.Socket
     if (mode === 'onread') {
       this.#onread = { buffer: () => this.#nextBuffer(), callback: (bytesRead) => this.#readInto(bytesRead) }
@@ -134,8 +136,7 @@ export class SocketStream implements ByteStream {
     const shutting = this.#socket.writableEnded && !this.#socket.writableFinished
     // A unix socket has no address and no RST: resetAndDestroy() throws on it.
     const unix = this.#socket.localAddress === undefined
-    if (shutting || unix || this.#socket instanceof tls.TLSSocket || this.#largeSlab === TLS_SLAB)
-      this.#socket.destroy()
+    if (shutting || unix || this.#socket instanceof tls.TLSSocket || this.#secure) this.#socket.destroy()
     else this.#socket.resetAndDestroy()
   }
 
@@ -173,25 +174,23 @@ export class SocketStream implements ByteStream {
     this.#events?.read(new Slab(chunk), 0, chunk.length)
   }
 
-  /** The buffer for the next read: the same again if nobody kept it and its size still fits. */
+  /** The buffer for the next read: a busy socket's is the same again if nobody kept it. */
   #nextBuffer(): Buffer {
-    const slab = this.#slab
-    if (slab !== undefined) {
-      if (slab.exclusive && slab.bytes.length === this.#wanted) return this.#view!
-      slab.release()
-    }
-    this.#slab = sharedPool.acquire(this.#wanted)
-    this.#view = this.#slab.bytes.subarray(HEADROOM)
-    return this.#view
+    if (this.#busy && this.#slab?.exclusive) return this.#view!
+    this.#slab?.release()
+    this.#slab = this.#busy ? sharedPool.acquire(this.#secure ? TLS_SLAB : LARGE_SLAB) : undefined
+    this.#view = this.#slab?.bytes.subarray(HEADROOM)
+    return this.#view ?? arrivals
   }
 
   #readInto(bytesRead: number): boolean {
-    const slab = this.#slab!
-    if (bytesRead === slab.bytes.length - HEADROOM) this.#wanted = this.#largeSlab
-    else if (bytesRead < STILL_BUSY && this.#largeSlab !== TLS_SLAB) this.#wanted = SMALL_SLAB
-    else if (bytesRead < SMALL_SLAB) this.#wanted = SMALL_SLAB
+    const own = this.#slab
+    const slab = own ?? takeArrivals(bytesRead)
+    if (own === undefined) this.#busy = bytesRead === arrivals.length
+    else if (bytesRead < (this.#secure ? STILL_BUSY_TLS : STILL_BUSY)) this.#busy = false
     if (this.#events === undefined) this.#keepEarly(slab.bytes.subarray(HEADROOM, HEADROOM + bytesRead))
     else this.#events.read(slab, HEADROOM, HEADROOM + bytesRead)
+    if (own === undefined) slab.release()
     return !this.#paused
   }
 

@@ -3,7 +3,7 @@ import https from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { HostPort } from '../config/index.ts'
 import { SluiceError } from '../errors/index.ts'
-import { bindError } from '../node/index.ts'
+import { bindError, TCP_OPTIONS } from '../node/index.ts'
 import { NoAuth } from './auth/auth.ts'
 import { type Certificate, Certificates, TLS_DEFAULTS } from './certificates.ts'
 import { ACME_PROTOCOL, Http2Side } from './http/http2.ts'
@@ -83,8 +83,7 @@ export class Server {
       requestTimeout: 0,
       keepAliveTimeout: KEEP_ALIVE,
       connectionsCheckingInterval: Math.min(1_000, handshakeTimeout / 2),
-      noDelay: true,
-      keepAlive: true,
+      ...TCP_OPTIONS,
     }
     const { tls, clientCa } = options
     this.#certificates = tls === undefined ? undefined : new Certificates(listOf(tls), clientCa)

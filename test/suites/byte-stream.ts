@@ -43,6 +43,31 @@ export function byteStreamSuite(name: string, open: () => Promise<Ends>): void {
       await until(() => seen.told.includes('closed'), 'closed')
     })
 
+    it('leaves what is held as it came, whatever comes after it or elsewhere', async () => {
+      const pairs = [await open(), await open()]
+      const kept: { slab: Slab; view: Buffer; number: number }[] = []
+      for (const [number, { stream }] of pairs.entries()) {
+        stream.start({
+          ...record(stream).events,
+          read: (slab, start, end) => {
+            slab.hold()
+            kept.push({ slab, view: slab.bytes.subarray(start, end), number })
+          },
+        })
+      }
+      const sent = [randomBytes(90_000), randomBytes(90_000)]
+      for (let at = 0, take = 1; at < 90_000; at += take, take = Math.min(take * 3, 40_000)) {
+        for (const [number, { peer }] of pairs.entries()) peer.write(sent[number]!.subarray(at, at + take))
+        await sleep(2)
+      }
+      const of = (wanted: number) =>
+        Buffer.concat(kept.flatMap(({ view, number }) => (number === wanted ? [view] : [])))
+      await until(() => [0, 1].every((number) => of(number).length === 90_000), 'all bytes')
+      for (const number of [0, 1]) assert.ok(of(number).equals(sent[number]!))
+      for (const { slab } of kept) slab.release()
+      for (const { stream } of pairs) stream.destroy()
+    })
+
     it('writes in order, half-closes after what is queued, and says when that has left', async () => {
       const { stream, peer } = await open()
       const seen = record(stream)
