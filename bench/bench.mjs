@@ -2,7 +2,6 @@
 // ssh -L, sluice in plain mode, as a session, and over TLS. Every figure is a median of rounds, in absolute numbers and as a ratio to the plain
 // Node relay; byte counts are checked. Writes JSON to artifacts/bench.json. `--rounds N` and `--seconds N` set how often and how long; `--quick` is
 // for smoke only.
-import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -11,6 +10,7 @@ import { cpus, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { python, which } from '../tools/provision.mjs'
 import { root } from '../tools/root.mjs'
+import { endAll, output, percentile, said, start } from './processes.mjs'
 import { buildWithoutReplay } from './without-replay.mjs'
 
 const quick = process.argv.includes('--quick')
@@ -18,31 +18,16 @@ const ROUNDS = quick ? 1 : argument('--rounds', 5)
 const BULK_SECONDS = quick ? 1 : argument('--seconds', 4)
 const WRK_SECONDS = quick ? 1 : argument('--seconds', 4)
 const SAMPLES = quick ? 300 : 4_000
-const IDLE = quick ? 200 : 2_000
-const TOKEN = 'bench-token-0123456789abcdef'
+/** Idle connections: so many at first, in which a process grows its heap, and so many in all. */
+const [IDLE, MANY_IDLE] = quick ? [100, 200] : [2_000, 8_000]
 const HERTZ = 100
-const children = []
 
 function argument(name, preset) {
   const at = process.argv.indexOf(name)
   return at < 0 ? preset : Number(process.argv[at + 1])
 }
 
-function start(program, args, env = {}) {
-  const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
-  const running = { child, out: '' }
-  child.stdout.on('data', (chunk) => (running.out += chunk))
-  child.stderr.on('data', (chunk) => (running.out += chunk))
-  children.push(child)
-  return running
-}
-
-async function run(program, args) {
-  const running = start(program, args)
-  const [code] = await once(running.child, 'close')
-  if (code !== 0) throw new Error(`${program} ${args.join(' ')} ended with ${code}: ${running.out.slice(-400)}`)
-  return running.out
-}
+const run = (program, args) => output(start(program, args))
 
 async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1')
@@ -64,15 +49,6 @@ async function connectTo(port) {
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
   }
-}
-
-async function said(running, pattern) {
-  for (let tries = 0; tries < 800; tries++) {
-    const match = pattern.exec(running.out)
-    if (match !== null) return match
-    await new Promise((resolve) => setTimeout(resolve, 25))
-  }
-  throw new Error(`waited in vain for ${pattern}: ${running.out}`)
 }
 
 /** CPU seconds and resident bytes of processes so far. */
@@ -98,28 +74,23 @@ net.createServer({ allowHalfOpen: true, noDelay: true }, (a) => {
 }).listen(listen, '127.0.0.1', 4096)`
 
 const cli = ['dist/cli/main.js']
-const env = { SLUICE_TOKEN: TOKEN, SLUICE_LOG_FORMAT: 'text' }
 
 async function sluice(target, tls, flags = [], program = cli) {
-  const server = start(
-    process.execPath,
-    [
-      ...program,
-      'serve',
-      '--listen',
-      '0',
-      '--allow',
-      `127.0.0.1:${target}`,
-      '--grace',
-      '0s',
-      ...(tls ? ['--tls-self-signed'] : []),
-    ],
-    env,
-  )
+  const server = start(process.execPath, [
+    ...program,
+    'serve',
+    '--listen',
+    '0',
+    '--allow',
+    `127.0.0.1:${target}`,
+    '--grace',
+    '0s',
+    ...(tls ? ['--tls-self-signed'] : []),
+  ])
   const [, url] = await said(server, /serving on (\S+)/)
   const pin = tls ? ['--pin', (await said(server, /--pin (\S+)/))[1]] : []
   const args = [...program, 'connect', url, '-L', `0:127.0.0.1:${target}`, ...pin, ...flags]
-  const client = start(process.execPath, args, env)
+  const client = start(process.execPath, args)
   const [, port] = await said(client, /listening on \S+:(\d+) for/)
   return { port: Number(port), pids: [server.child.pid, client.child.pid] }
 }
@@ -144,11 +115,15 @@ const WAYS = {
     const listen = await freePort()
     start(python, ['-m', 'websockify', `127.0.0.1:${listen}`, `127.0.0.1:${target}`])
     ;(await connectTo(listen)).destroy()
-    const client = start(
-      process.execPath,
-      [...cli, 'connect', `ws://127.0.0.1:${listen}`, '-L', `0:127.0.0.1:${target}`, '--url-template', '/websockify'],
-      env,
-    )
+    const client = start(process.execPath, [
+      ...cli,
+      'connect',
+      `ws://127.0.0.1:${listen}`,
+      '-L',
+      `0:127.0.0.1:${target}`,
+      '--url-template',
+      '/websockify',
+    ])
     const [, port] = await said(client, /listening on \S+:(\d+) for/)
     return { port: Number(port), pids: undefined }
   },
@@ -187,8 +162,6 @@ async function sshForward(target) {
 }
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
-const percentile = (values, p) =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor((values.length * p) / 100))]
 
 /** One iperf3 test; its server takes one at a time and may still be ending the last one. */
 async function iperfOnce(args) {
@@ -283,25 +256,27 @@ async function wrk(way, close) {
   return { rate: Number(rate), cpuPerRequest: cpu === undefined ? undefined : (cpu / Number(count)) * 1e6 }
 }
 
+/** What an idle connection costs, in KiB: one of the first, and one of those that come after them. */
 async function idleMemory(way) {
-  if (!way.pids?.length) return undefined
-  const open = async (count) => {
-    const sockets = []
-    for (let i = 0; i < count; i++) {
+  if (!way.pids?.length) return { first: undefined, more: undefined }
+  const sockets = []
+  const openUpTo = async (count) => {
+    const before = usage(way.pids).memory
+    const had = sockets.length
+    while (sockets.length < count) {
       const socket = await connectTo(way.port)
       socket.write('x')
       await once(socket, 'data')
       sockets.push(socket)
     }
-    return sockets
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+    return (usage(way.pids).memory - before) / (count - had) / 1024
   }
-  const warm = await open(100)
-  const before = usage(way.pids).memory
-  const sockets = await open(IDLE)
-  await new Promise((resolve) => setTimeout(resolve, 1_000))
-  const each = (usage(way.pids).memory - before) / IDLE / 1024
-  for (const socket of [...warm, ...sockets]) socket.destroy()
-  return each
+  await openUpTo(20)
+  const first = await openUpTo(IDLE)
+  const more = await openUpTo(MANY_IDLE)
+  for (const socket of sockets) socket.destroy()
+  return { first, more }
 }
 
 /** The targets: iperf3, nginx with one small page, and an echo. */
@@ -316,7 +291,7 @@ async function startTargets() {
     .join(' ')
   writeFileSync(
     join(folder, 'nginx.conf'),
-    `daemon off; pid ${folder}/pid; error_log stderr crit; worker_processes 1; events { worker_connections 8192; }
+    `daemon off; master_process off; pid ${folder}/pid; error_log stderr crit; events { worker_connections 8192; }
 http { access_log off; ${temp} keepalive_requests 1000000000; server { listen 127.0.0.1:${nginxPort} backlog=4096; location / { return 200 "ok\\n"; } } }`,
   )
   start(which('nginx'), ['-p', folder, '-e', 'stderr', '-c', join(folder, 'nginx.conf')])
@@ -405,10 +380,11 @@ try {
   )
   put('new connections/s', fresh, 'rate', 0)
   const idle = {}
-  for (const [name, way] of Object.entries(echo)) idle[name] = { kib: await idleMemory(way) }
-  put('idle connection, KiB', idle, 'kib', 1)
+  for (const [name, way] of Object.entries(echo)) idle[name] = await idleMemory(way)
+  put(`idle connection, of the first ${IDLE}, KiB`, idle, 'first', 1)
+  put(`idle connection, of ${MANY_IDLE - IDLE} more, KiB`, idle, 'more', 1)
 } finally {
-  for (const child of children) child.kill('SIGKILL')
+  await endAll()
 }
 
 const show = (value, relay) =>

@@ -213,7 +213,7 @@ export class Stream {
   /** Whether it has sent little of late, and has little to send: one that was merely held up is no keystroke. */
   interactive(now: number): boolean {
     if (this.sending.unsent >= INTERACTIVE) return false
-    return this.#recent * 0.5 ** ((now - this.#recentAt) / HALF_LIFE) < INTERACTIVE
+    return this.#recent < INTERACTIVE || this.#recent * 0.5 ** ((now - this.#recentAt) / HALF_LIFE) < INTERACTIVE
   }
 
   /**

@@ -41,5 +41,5 @@ it('every TCP connection of ours is asked after a minute of silence whether its 
   }
   socket.destroy()
   await rig.close()
-  target.close()
+  await target.close()
 })
