@@ -19,7 +19,7 @@ import { Abort, type AbortSignalLike } from './abort.ts'
 import { backoff } from './backoff.ts'
 import type { Carrier } from './carrier.ts'
 import { join } from './greeting.ts'
-import { Growth } from './growth.ts'
+import { Growth, STREAM_OF_BULK } from './growth.ts'
 import type { Host } from './host.ts'
 import { Moves } from './moves.ts'
 import type { PathCuts } from './path-cuts.ts'
@@ -413,7 +413,7 @@ export class ClientLink {
     this.#growth = growth
     const look = () => {
       if (session.over || this.#growth !== growth) return
-      const next = growth.look(this.#host.now(), session.figures)
+      const next = growth.look(this.#host.now(), session.figures, session.countMoved(STREAM_OF_BULK))
       this.#wanted = growth.wanted
       if (next !== undefined) this.#host.after(next, look)
       else session.watch(MAYBE_BULK)

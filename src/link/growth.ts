@@ -4,6 +4,8 @@ import type { SessionFigures } from '../session/index.ts'
 const LEAST_ROUND_TRIP = 8
 /** What moves in one round trip must be this much, in bytes, to be worth another connection. */
 const LEAST_BULK = 48 * 1024
+/** A stream that moves this much between two looks, in bytes, is bulk. */
+export const STREAM_OF_BULK: number = 12 * 1024
 /** Round trips that a state must last, and at least so many milliseconds. */
 const ROUNDS = 4
 const LEAST_TIME = 300
@@ -16,7 +18,8 @@ const IDLE = 15_000
 
 /**
  * How many carriers a session should have (spec §12): twice as many while bulk is held up by the line and the last step
- * helped, one again when all is quiet. Time is an argument.
+ * helped, and as many as there are streams of bulk, for each of them would have a connection of its own without us; one again
+ * when all is quiet. Time is an argument.
  */
 export class Growth {
   readonly #most: number
@@ -25,6 +28,8 @@ export class Growth {
   /** Since when bulk has been held up. */
   #since: number | undefined
   #movedSince = 0
+  /** The most streams of bulk since then. */
+  #streams = 0
   /** The rate before the last step, in bytes per millisecond. */
   #before = 0
   #notBefore = 0
@@ -37,8 +42,8 @@ export class Growth {
     this.#busyAt = now
   }
 
-  /** Looks at the session. Returns how many milliseconds later to look again; undefined once nothing is to be watched. */
-  look(now: number, figures: SessionFigures): number | undefined {
+  /** Looks at the session, and at how many of its streams are bulk. Returns how many milliseconds later to look again; undefined once nothing is to be watched. */
+  look(now: number, figures: SessionFigures, streams: number): number | undefined {
     const roundTrip = Math.max(0, ...figures.carriers.map(({ leastRoundTrip }) => leastRoundTrip ?? 0))
     const rate = (figures.moved - this.#moved) / Math.max(1, now - this.#at)
     this.#moved = figures.moved
@@ -46,6 +51,7 @@ export class Growth {
     const bulk = rate * Math.max(roundTrip, LEAST_ROUND_TRIP) >= LEAST_BULK
     if (bulk) this.#busyAt = now
     const held = bulk && roundTrip >= LEAST_ROUND_TRIP && figures.unread < 0.5
+    this.#streams = held ? Math.max(this.#streams, streams) : 0
     if (!held) this.#since = undefined
     else this.#judge(now, figures, Math.max(LEAST_TIME, ROUNDS * roundTrip))
     if (now - this.#busyAt < IDLE) return Math.max(100, roundTrip)
@@ -76,6 +82,6 @@ export class Growth {
       return
     }
     this.#before = rate
-    this.wanted = Math.min(this.#most, this.wanted * 2)
+    this.wanted = Math.min(this.#most, Math.max(this.wanted * 2, this.#streams))
   }
 }

@@ -7,6 +7,7 @@ import { ANSWER_MARK, PART_END, PartReader } from '../wire/index.ts'
 import { noAnswer, OPEN_TIMEOUT, type OpenOptions, requestHead } from './open.ts'
 import { PartWriter } from './part-writer.ts'
 import { reachServer } from './reach.ts'
+import { within } from './within.ts'
 
 /** The session has windows of its own; HTTP/2's are not to be what limits. */
 export const HTTP2_WINDOW: number = 16 * 1024 * 1024
@@ -41,26 +42,11 @@ export async function openHttp2(
     ...Object.fromEntries(fields),
     'content-type': 'application/octet-stream',
   })
-  return new Promise((resolve, reject) => {
-    const limit = setTimeout(() => fail(noAnswer(url, timeout)), timeout)
-    const settle = (act: () => void) => {
-      clearTimeout(limit)
-      options.signal?.removeEventListener('abort', abort)
-      stream.off('error', fail).off('close', ended)
-      act()
-    }
-    const fail = (error: Error) =>
-      settle(() => {
-        stream.on('error', () => {})
-        session.destroy()
-        reject(error)
-      })
+  const late = () => noAnswer(url, timeout)
+  return within({ timeout, late, signal: options.signal }, ({ done, fail }) => {
     const ended = () =>
       fail(new SluiceError('ERR_SLUICE_UNREACHABLE', 'the request over HTTP/2 ended without an answer'))
-    const abort = () => fail(options.signal?.reason as Error)
     stream.once('error', fail).once('close', ended)
-    options.signal?.addEventListener('abort', abort)
-    if (options.signal?.aborted) return abort()
     stream.once('response', (headers) => {
       const status = headers[':status']
       options.cookies?.take(headers['set-cookie'] ?? [])
@@ -68,9 +54,15 @@ export async function openHttp2(
       stream.once('readable', () => {
         const mark = stream.read(1) as Buffer | null
         if (mark?.[0] !== ANSWER_MARK) return fail(refusedWith(status))
-        settle(() => resolve(new Http2Carrier(session, stream, options.maxMessage)))
+        done(new Http2Carrier(session, stream, options.maxMessage))
       })
     })
+    return (error) => {
+      stream.off('error', fail).off('close', ended)
+      if (error === undefined) return
+      stream.on('error', () => {})
+      session.destroy()
+    }
   })
 }
 

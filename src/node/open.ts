@@ -19,6 +19,7 @@ import { connectThrough } from './outward.ts'
 import { SocketStream } from './socket.ts'
 import { checkPeer, type TlsTrust, tlsError, trustOptions } from './tls.ts'
 import { sha1Base64, WebSocketStream } from './websocket.ts'
+import { within } from './within.ts'
 
 /** How to reach a server and what to say to it. */
 export interface OpenOptions extends TlsTrust {
@@ -143,30 +144,15 @@ async function exchange(url: ServerUrl, request: string, options: OpenOptions): 
 }
 
 function exchangeOn(stream: SocketStream, url: ServerUrl, request: string, options: OpenOptions): Promise<Exchange> {
-  return new Promise((resolve, reject) => {
+  const { timeout = OPEN_TIMEOUT, signal } = options
+  const where = `${url.authority}`
+  const late = () => timedOut(where, timeout, stream)
+  return within({ timeout, late, signal }, ({ done, fail }) => {
     const parser = new ResponseHeadParser()
-    let settled = false
-    const finish = (act: () => void) => {
-      if (settled) return
-      settled = true
-      clearTimeout(limit)
-      options.signal?.removeEventListener('abort', abort)
-      stream.socket.off('error', onError)
-      act()
-    }
-    const fail = (error: Error) =>
-      finish(() => {
-        stream.destroy()
-        reject(error)
-      })
-    const abort = () => fail(options.signal?.reason as Error)
+    let over = false
     const onError = (error: Error) => fail(unreachable(url, error))
-    const timeout = options.timeout ?? OPEN_TIMEOUT
-    const where = `${url.authority}`
-    const limit = setTimeout(() => fail(timedOut(where, timeout, stream)), timeout)
-    if (options.signal?.aborted) return abort()
-    options.signal?.addEventListener('abort', abort)
     const connected = () => {
+      if (over) return
       try {
         if (url.secure) checkPeer(stream.socket as tls.TLSSocket, options)
       } catch (error) {
@@ -174,7 +160,7 @@ function exchangeOn(stream: SocketStream, url: ServerUrl, request: string, optio
       }
       stream.start({
         read: (slab, start, end) => {
-          if (settled) return
+          if (over) return
           const bytes = slab.bytes.subarray(start, end)
           try {
             const answer = parser.push(bytes)
@@ -182,7 +168,7 @@ function exchangeOn(stream: SocketStream, url: ServerUrl, request: string, optio
             stream.pause()
             options.cookies?.take(fieldValues(answer.head.fields, 'set-cookie'))
             const early = Buffer.from(bytes.subarray(answer.used))
-            finish(() => resolve({ stream, head: answer.head, early }))
+            done({ stream, head: answer.head, early })
           } catch (error) {
             fail(error as Error)
           }
@@ -197,6 +183,11 @@ function exchangeOn(stream: SocketStream, url: ServerUrl, request: string, optio
     stream.socket.once('error', onError)
     if (!url.secure && !stream.socket.connecting) connected()
     else stream.socket.once(url.secure ? 'secureConnect' : 'connect', connected)
+    return (error) => {
+      over = true
+      stream.socket.off('error', onError)
+      if (error !== undefined) stream.destroy()
+    }
   })
 }
 

@@ -8,6 +8,7 @@ import { connectByPac } from './pac.ts'
 import { askerFor } from './proxy-auth.ts'
 import { connectDialogue } from './proxy-connect.ts'
 import { tlsError } from './tls.ts'
+import { letGo, within } from './within.ts'
 
 export interface OutwardOptions {
   /** In milliseconds, for the proxy and what is behind it together. */
@@ -59,38 +60,24 @@ export async function connectThrough(proxy: ProxyUrl, to: HostPort, options: Out
 
 /** A connection to the proxy itself. */
 function reach(proxy: ProxyUrl, options: OutwardOptions): Promise<net.Socket> {
-  return new Promise((resolve, reject) => {
-    const { host, port } = proxy
-    const to = { host, port, ...TCP_OPTIONS, allowHalfOpen: true }
-    const servername = net.isIP(host) === 0 ? { servername: host } : {}
-    const trust = options.ca === undefined ? {} : { ca: options.ca }
+  const { host, port } = proxy
+  const to = { host, port, ...TCP_OPTIONS, allowHalfOpen: true }
+  const servername = net.isIP(host) === 0 ? { servername: host } : {}
+  const trust = options.ca === undefined ? {} : { ca: options.ca }
+  const late = () => slow(proxy, 'does not answer')
+  return within({ timeout: options.timeout, late, signal: options.signal }, ({ done, fail }) => {
     const socket = proxy.secure
       ? tls.connect({ ...to, ...servername, ...trust, ALPNProtocols: ['http/1.1'], minVersion: 'TLSv1.2' })
       : net.connect(to)
-    const settle = (act: () => void) => {
-      clearTimeout(timer)
-      options.signal?.removeEventListener('abort', abort)
-      socket.off('error', fail)
-      act()
-    }
-    const refuse = (error: Error) =>
-      settle(() => {
-        socket.on('error', () => {})
-        socket.destroy()
-        reject(error)
-      })
-    const fail = (error: Error) => {
+    const onError = (error: Error) => {
       const cause = firstReason(error)
-      if (proxy.secure && tlsError(cause) !== undefined) return refuse(untrusted(proxy, cause))
+      if (proxy.secure && tlsError(cause) !== undefined) return fail(untrusted(proxy, cause))
       const text = `the proxy ${formatProxyUrl(proxy)} cannot be reached: ${messageOf(cause)} (${errnoOf(cause)})`
-      refuse(new SluiceError('ERR_SLUICE_UNREACHABLE', text, { cause }))
+      fail(new SluiceError('ERR_SLUICE_UNREACHABLE', text, { cause }))
     }
-    const abort = () => refuse(options.signal?.reason as Error)
-    const timer = setTimeout(() => refuse(slow(proxy, 'does not answer')), options.timeout)
-    if (options.signal?.aborted) return abort()
-    options.signal?.addEventListener('abort', abort)
-    socket.once('error', fail)
-    socket.once(proxy.secure ? 'secureConnect' : 'connect', () => settle(() => resolve(socket)))
+    socket.once('error', onError)
+    socket.once(proxy.secure ? 'secureConnect' : 'connect', () => done(socket))
+    return (error) => letGo(socket, onError, error)
   })
 }
 
@@ -119,47 +106,37 @@ function converse<Result>(
   dialogue: Dialogue<Result>,
   options: OutwardOptions,
 ): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => {
-      clearTimeout(timer)
-      options.signal?.removeEventListener('abort', abort)
-      socket.pause()
-      socket.off('data', onData)
-      socket.off('end', onEnd)
-      socket.off('error', onError)
-      act()
-    }
-    const fail = (error: Error) =>
-      settle(() => {
-        socket.on('error', () => {})
-        reject(error)
-      })
+  const late = () => slow(proxy, 'took the connection, but did not answer')
+  return within({ timeout: options.timeout, late, signal: options.signal }, ({ done, fail }) => {
+    let early: Buffer | undefined
     const lost = (why: string) =>
-      new SluiceError('ERR_SLUICE_PROXY', `the proxy ${formatProxyUrl(proxy)} ended the connection: ${why}`)
-    const onEnd = () => fail(lost('it closed before its answer was whole'))
-    const onError = (error: Error) => fail(lost(messageOf(error)))
-    const abort = () => fail(options.signal?.reason as Error)
+      fail(new SluiceError('ERR_SLUICE_PROXY', `the proxy ${formatProxyUrl(proxy)} ended the connection: ${why}`))
+    const onEnd = () => lost('it closed before its answer was whole')
+    const onError = (error: Error) => lost(messageOf(error))
     const onData = (bytes: Buffer) => {
       try {
         const step = dialogue.push(bytes)
         if (step === undefined) return
         if ('send' in step) return void socket.write(step.send)
-        settle(() => {
-          if (step.rest.length > 0) socket.unshift(Buffer.from(step.rest))
-          resolve(step.result)
-        })
+        early = Buffer.from(step.rest)
+        done(step.result)
       } catch (error) {
         fail(named(proxy, error))
       }
     }
-    const timer = setTimeout(() => fail(slow(proxy, 'took the connection, but did not answer')), options.timeout)
-    if (options.signal?.aborted) return abort()
-    options.signal?.addEventListener('abort', abort)
     socket.on('end', onEnd)
     socket.on('error', onError)
     socket.on('data', onData)
     socket.resume()
     socket.write(dialogue.first)
+    return (error) => {
+      socket.pause()
+      socket.off('data', onData)
+      socket.off('end', onEnd)
+      socket.off('error', onError)
+      if (error !== undefined) socket.on('error', () => {})
+      else if (early !== undefined && early.length > 0) socket.unshift(early)
+    }
   })
 }
 

@@ -4,6 +4,7 @@ import { formatHostPort, formatProxyUrl, type HostPort, type ProxyUrl, parseProx
 import { messageOf, SluiceError } from '../errors/index.ts'
 import { TCP_OPTIONS } from './dial.ts'
 import type { OutwardOptions } from './outward.ts'
+import { letGo, within } from './within.ts'
 
 /** What a file says is asked for again after so many milliseconds: laptops move. */
 const FRESH = 60_000
@@ -118,33 +119,15 @@ const SCHEMES: Readonly<Record<string, string>> = {
 }
 
 function direct(to: HostPort, options: OutwardOptions): Promise<net.Socket> {
-  return new Promise((resolve, reject) => {
-    const { signal } = options
+  const late = () => new SluiceError('ERR_SLUICE_TIMEOUT', `${formatHostPort(to)} does not answer in time`)
+  return within({ timeout: options.timeout, late, signal: options.signal }, ({ done, fail }) => {
     const socket = net.connect({ ...to, ...TCP_OPTIONS, allowHalfOpen: true })
-    const settle = (act: () => void) => {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
-      act()
-    }
-    const fail = (error: Error) =>
-      settle(() => {
-        socket.on('error', () => {})
-        socket.destroy()
-        reject(error)
-      })
-    const abort = () => fail(signal?.reason as Error)
-    const late = () => new SluiceError('ERR_SLUICE_TIMEOUT', `${formatHostPort(to)} does not answer in time`)
-    const timer = setTimeout(() => fail(late()), options.timeout)
-    if (signal?.aborted) return abort()
-    signal?.addEventListener('abort', abort)
     socket.once('error', fail)
-    socket.once('connect', () =>
-      settle(() => {
-        socket.off('error', fail)
-        socket.pause()
-        resolve(socket)
-      }),
-    )
+    socket.once('connect', () => {
+      socket.pause()
+      done(socket)
+    })
+    return (error) => letGo(socket, fail, error)
   })
 }
 

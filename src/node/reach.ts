@@ -6,6 +6,7 @@ import { TCP_OPTIONS } from './dial.ts'
 import { OPEN_TIMEOUT, type OpenOptions, tlsOptions, unreachable } from './open.ts'
 import { connectThrough } from './outward.ts'
 import { checkPeer } from './tls.ts'
+import { letGo, within } from './within.ts'
 
 /**
  * A plain socket to a server, through the proxy if there is one, with TLS if its URL says so, and with its key checked.
@@ -26,39 +27,25 @@ export async function reachServer(
   const trust = { ...tlsOptions(url, options), ALPNProtocols: [protocol] }
   const over = under === undefined ? { ...to, ...TCP_OPTIONS } : { socket: under }
   const socket = url.secure ? tls.connect({ ...over, ...trust }) : (under ?? net.connect({ ...to, ...TCP_OPTIONS }))
-  return new Promise((resolve, reject) => {
-    const settle = (act: () => void) => {
-      clearTimeout(limit)
-      options.signal?.removeEventListener('abort', abort)
-      socket.off('error', fail)
-      act()
-    }
-    const fail = (error: Error) =>
-      settle(() => {
-        socket.on('error', () => {})
-        socket.destroy()
-        reject(unreachable(url, error))
-      })
-    const abort = () => fail(options.signal?.reason as Error)
-    const limit = setTimeout(() => fail(tooSlow(url, timeout)), left)
-    options.signal?.addEventListener('abort', abort)
-    if (options.signal?.aborted) return abort()
-    socket.on('error', fail)
+  return within({ timeout: left, late: () => tooSlow(url, timeout), signal: options.signal }, ({ done, fail }) => {
+    const onError = (error: Error) => fail(unreachable(url, error))
     const connected = () => {
       try {
         if (socket instanceof tls.TLSSocket) {
           checkPeer(socket, options)
           if (protocol === 'h2' && socket.alpnProtocol !== 'h2') throw noHttp2(url)
         }
-        settle(() => resolve(socket))
+        done(socket)
       } catch (error) {
-        fail(error as Error)
+        onError(error as Error)
       }
     }
+    socket.on('error', onError)
     // What came through a proxy was paused; the server says nothing before it is asked.
     if (!url.secure) under?.resume()
     if (!url.secure && !socket.connecting) connected()
     else socket.once(url.secure ? 'secureConnect' : 'connect', connected)
+    return (error) => letGo(socket, onError, error)
   })
 }
 

@@ -29,8 +29,9 @@ import type { Rules } from './policy/rules.ts'
 import { checkShadowed } from './policy/shadowed.ts'
 import { Quotas } from './quotas.ts'
 import { type Resolver, systemResolver } from './resolve.ts'
-import { type Owner, SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
+import { SessionService, type SessionServiceEvents, type SessionStatus } from './session-service.ts'
 import type { Site } from './site.ts'
+import type { Owner } from './stream-service.ts'
 import { textOf, WebSockets } from './websockets.ts'
 
 export interface TunnelOptions {

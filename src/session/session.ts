@@ -221,6 +221,11 @@ export class Session {
     this.#core.watchMoved(bytes)
   }
 
+  /** How many streams have moved at least so many bytes since this was called last. */
+  countMoved(bytes: number): number {
+    return this.#core.streams.countMoved(bytes)
+  }
+
   // --- messages ---
 
   /** A message of a carrier begins. @param declared its length, where the carrier knows it */

@@ -67,6 +67,7 @@ export class Stream {
   queuedControl = false
   queuedData = false
   deficit = 0
+  #movedBefore = 0
   #recent = 0
   #recentAt = 0
   readonly #begunAt: number
@@ -223,6 +224,14 @@ export class Stream {
   knownInteractive(now: number): boolean {
     if (this.sendState === 'ended' && this.sending.unsent === 0) return this.sending.end < INTERACTIVE
     return now - this.#begunAt >= SETTLED && this.interactive(now)
+  }
+
+  /** Bytes that it has moved, both ways, since this was called last. */
+  takeMoved(): number {
+    const moved = this.received + this.sending.sent
+    const since = moved - this.#movedBefore
+    this.#movedBefore = moved
+    return since
   }
 
   #score(bytes: number): void {

@@ -54,6 +54,13 @@ export class Streams {
     return this.#live.values()
   }
 
+  /** How many streams have moved at least so many bytes since this was called last. */
+  countMoved(bytes: number): number {
+    let count = 0
+    for (const stream of this.#live.values()) if (stream.takeMoved() >= bytes) count++
+    return count
+  }
+
   /** A stream of ours. It may have to wait before its OPEN may leave: see {@link mayLeave}. */
   open(frame: 'OPEN' | 'LISTEN', target: Target): Stream {
     const stream = this.#make(this.#nextId, true, frame, target)
