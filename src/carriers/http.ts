@@ -1,4 +1,4 @@
-import { messageOf, SluiceError } from '../errors/index.ts'
+import { CREDENTIALS_REMEDY, messageOf, SluiceError } from '../errors/index.ts'
 import { type Carrier, type CarrierEvents, OWNED } from '../link/index.ts'
 import type { Memory } from '../session/index.ts'
 import { ANSWER_MARK, ID_LENGTH, PART_END, PartReader, partHead } from '../wire/index.ts'
@@ -383,7 +383,7 @@ function refusedBy(status: number, body: Uint8Array): SluiceError {
   if (status === 401) {
     return new SluiceError('ERR_SLUICE_AUTH', `the server does not accept the credentials: 401${said}`, {
       status,
-      remedy: 'Give the token with --token-file FILE or in SLUICE_TOKEN.',
+      remedy: CREDENTIALS_REMEDY,
     })
   }
   const code = status === 403 ? 'ERR_SLUICE_POLICY' : status >= 500 ? 'ERR_SLUICE_UNREACHABLE' : 'ERR_SLUICE_REFUSED'

@@ -59,3 +59,7 @@ export function messageOf(error: unknown): string {
   if (error instanceof Error && error.message !== '') return error.message
   return error instanceof Error ? errnoOf(error) : String(error)
 }
+
+/** What to do about a 401 of a server. */
+export const CREDENTIALS_REMEDY =
+  'Give what it knows you by: --token-file FILE (or SLUICE_TOKEN), --login-file FILE, or --cert and --key.'

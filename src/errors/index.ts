@@ -1,2 +1,2 @@
 export { CODES, type CodeFacts, type SluiceErrorCode } from './codes.ts'
-export { errnoOf, firstReason, messageOf, SluiceError, type SluiceErrorFacts } from './errors.ts'
+export { CREDENTIALS_REMEDY, errnoOf, firstReason, messageOf, SluiceError, type SluiceErrorFacts } from './errors.ts'

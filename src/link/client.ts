@@ -1,4 +1,4 @@
-import { messageOf, SluiceError } from '../errors/index.ts'
+import { SluiceError } from '../errors/index.ts'
 import {
   DEFAULT_LIVENESS,
   newHello,
@@ -16,14 +16,13 @@ import {
   type Target,
 } from '../wire/index.ts'
 import { Abort, type AbortSignalLike } from './abort.ts'
-import { backoff } from './backoff.ts'
 import type { Carrier } from './carrier.ts'
 import { join } from './greeting.ts'
-import { Growth, STREAM_OF_BULK } from './growth.ts'
 import type { Host } from './host.ts'
 import { Moves } from './moves.ts'
 import type { PathCuts } from './path-cuts.ts'
 import { Pump } from './pump.ts'
+import { Supply } from './supply.ts'
 import { type Way, Ways, type Won } from './ways.ts'
 
 /** What a person wants to know of a link. */
@@ -77,14 +76,8 @@ export interface ClientLinkOptions {
   readonly events?: ClientLinkEvents
 }
 
-/** What of a server's answer to an attempt cannot be mended by trying again. */
-const FINAL = new Set(['ERR_SLUICE_AUTH', 'ERR_SLUICE_POLICY', 'ERR_SLUICE_GONE'])
-/** As many carriers as are ever opened on our own account. */
-const MOST_CARRIERS = 8
 /** How long the last message may take to leave, in milliseconds. */
 const FAREWELL = 1_000
-/** When so many bytes have moved, it may be bulk. */
-const MAYBE_BULK = 256 * 1024
 
 /** A client's session over one or several carriers: connects, joins, comes back after a loss, and ends. */
 export class ClientLink {
@@ -98,13 +91,10 @@ export class ClientLink {
   #first: ServerHello | undefined
   #waiting: ((session: Session) => void)[] = []
   #lostAt: number | undefined
-  #wanted: number
-  #growth: Growth | undefined
-  /** Attempts at carriers that are under way. */
-  #bringing = 0
   #failure: SluiceError | undefined
   readonly #ways: Ways
   readonly #moves: Moves
+  readonly #supply: Supply
   /** When each carrier was opened. */
   readonly #openedAt = new Map<number, number>()
   resumes = 0
@@ -128,13 +118,28 @@ export class ClientLink {
       pause: (milliseconds) => this.#pause(milliseconds),
       join: (open) => this.#join(open),
       retire: (numbers) => {
-        for (const number of numbers) this.#pump!.retire(number)
+        this.#retire(numbers)
         this.#pump!.flush()
       },
       cuts: () => options.cuts?.(),
       learned: () => options.events?.learned?.(),
     })
-    this.#wanted = options.carriers === undefined || options.carriers === 'auto' ? 1 : options.carriers
+    this.#supply = new Supply({
+      host,
+      carriers: options.carriers ?? 'auto',
+      session: () => this.#session!,
+      // A carrier over HTTP/1.1 uses several connections as it is.
+      most: () =>
+        this.#ways.current === 'websocket' || this.#ways.current === 'http2' ? this.#first!.parameters.max_carriers : 1,
+      stopped: () => this.#aborted,
+      pause: (milliseconds) => this.#pause(milliseconds),
+      bring: () => this.#join((route, abort) => this.#ways.open(route, abort)),
+      brought: () => this.#moves.improveLater(),
+      retire: (numbers) => this.#retire(numbers),
+      giveUp: (error) => this.#giveUp(error),
+      retrying: (why, delay) => options.events?.retrying?.(why, delay),
+      changed: (count) => options.events?.carriers?.(count),
+    })
   }
 
   /**
@@ -159,7 +164,7 @@ export class ClientLink {
         wake: () => pump.wake(),
         gaveUp: (carrier, why) => pump.gaveUp(carrier, why),
         goaway: (scope) => void (scope === 'session' && this.#options.events?.leaving?.()),
-        busy: () => this.#watch(),
+        busy: () => this.#supply.watch(),
         closed: (code, text, byPeer) => this.#closed(code, text, byPeer),
       },
     )
@@ -181,8 +186,7 @@ export class ClientLink {
     greeted.inlet.run(pump, number)
     pump.flush()
     greeted.carrier.uncork()
-    if (this.#options.carriers === undefined || this.#options.carriers === 'auto') session.watch(MAYBE_BULK)
-    this.#fill()
+    this.#supply.start()
     this.#moves.improveLater()
   }
 
@@ -280,7 +284,7 @@ export class ClientLink {
     this.#applyCuts()
     this.#options.events?.lost?.(why, session.carriers.length)
     if (session.waiting) this.#lostAt ??= now
-    this.#fill()
+    this.#supply.fill()
   }
 
   #began(number: number): void {
@@ -297,54 +301,8 @@ export class ClientLink {
     if (cuts !== undefined) this.#session!.liveness = { ...usual, idle: cuts.interval(usual.idle) }
   }
 
-  /** Brings as many carriers as are missing; while there is none, one attempt at a time. */
-  #fill(): void {
-    const session = this.#session!
-    if (session.over || this.#aborted) return
-    const missing = (session.waiting ? 1 : this.#target) - session.carriers.length - this.#bringing
-    for (let i = 0; i < missing; i++) void this.#bring()
-  }
-
-  get #target(): number {
-    // A carrier over HTTP/1.1 uses several connections as it is.
-    const several = this.#ways.current === 'websocket' || this.#ways.current === 'http2'
-    return several ? Math.min(this.#wanted, this.#first!.parameters.max_carriers) : 1
-  }
-
-  get #missing(): boolean {
-    return this.#session!.carriers.length < this.#target
-  }
-
-  /** The server, or the network, gives no more than these. */
-  #settleFor(carriers: number): void {
-    this.#wanted = Math.max(1, carriers)
-    this.#growth?.refused(this.#wanted, this.#host.now())
-  }
-
-  /** Tries until there is one more carrier, or none is wanted any more. */
-  async #bring(): Promise<void> {
-    const session = this.#session!
-    this.#bringing++
-    for (let attempt = 1; !session.over && !this.#aborted; attempt++) {
-      try {
-        await this.#join((route, abort) => this.#ways.open(route, abort))
-        this.#moves.improveLater()
-        break
-      } catch (error) {
-        if (session.over || this.#aborted) break
-        const final = error instanceof SluiceError && FINAL.has(error.code)
-        if (!session.waiting && (final || this.#growth !== undefined)) this.#settleFor(session.carriers.length)
-        else if (final) this.#giveUp(error)
-        const delay = backoff(attempt, this.#host.random())
-        if (session.waiting) this.#options.events?.retrying?.(messageOf(error), delay)
-        if (!this.#missing) break
-        await this.#pause(delay)
-        if (!this.#missing) break
-      }
-    }
-    this.#bringing--
-    // What died while it was brought had no other to come for it.
-    this.#fill()
+  #retire(numbers: readonly number[]): void {
+    for (const number of numbers) this.#pump!.retire(number)
   }
 
   #giveUp(error: SluiceError): void {
@@ -402,33 +360,6 @@ export class ClientLink {
     if (lostAt === undefined) return events?.carriers?.(session.carriers.length)
     this.resumes++
     events?.resumed?.({ after: this.#host.now() - lostAt, resent, streams: session.figures.streams })
-  }
-
-  // --- how many carriers ---
-
-  /** Much has moved: watches whether more carriers would help, until all is quiet again. */
-  #watch(): void {
-    const session = this.#session!
-    const growth = new Growth(MOST_CARRIERS, this.#host.now())
-    this.#growth = growth
-    const look = () => {
-      if (session.over || this.#growth !== growth) return
-      const next = growth.look(this.#host.now(), session.figures, session.countMoved(STREAM_OF_BULK))
-      this.#wanted = growth.wanted
-      if (next !== undefined) this.#host.after(next, look)
-      else session.watch(MAYBE_BULK)
-      if (growth.wanted < session.carriers.length) this.#shrink(growth.wanted)
-      this.#fill()
-    }
-    this.#host.after(100, look)
-  }
-
-  /** Closes carriers that nothing needs, the slowest first. */
-  #shrink(to: number): void {
-    const session = this.#session!
-    const slowest = [...session.figures.carriers].sort((a, b) => (b.leastRoundTrip ?? 0) - (a.leastRoundTrip ?? 0))
-    for (const { number } of slowest.slice(0, session.carriers.length - to)) this.#pump!.retire(number)
-    this.#options.events?.carriers?.(session.carriers.length)
   }
 
   #closed(code: number, text: string, byPeer: boolean): void {

@@ -1,5 +1,5 @@
 import { formatTarget, type HostPort, type ServerUrl, type Target, targetPath } from '../config/index.ts'
-import { SluiceError } from '../errors/index.ts'
+import { CREDENTIALS_REMEDY, SluiceError } from '../errors/index.ts'
 import { CloseCode } from '../websocket/index.ts'
 import { Bridge, type BridgeOutcome } from './bridge.ts'
 import type { ByteStream } from './byte-stream.ts'
@@ -42,7 +42,7 @@ export async function probeServer(options: PlainTunnelOptions, target: Target): 
   if (status === 401 || status === 407) {
     throw new SluiceError('ERR_SLUICE_AUTH', `the server did not accept the credentials: ${status}`, {
       status,
-      remedy: 'Give the token with --token-file FILE or in SLUICE_TOKEN.',
+      remedy: CREDENTIALS_REMEDY,
     })
   }
   // Other servers answer a plain GET as they like; only ours means it.

@@ -62,7 +62,6 @@ export class Core implements StreamOwner {
   /** CLOSE that is to be sent, or has been. */
   closing: { readonly code: CloseReason; readonly text: string } | undefined
   over = false
-  lastInteractiveAt = -10_000
   roundTrip: number | undefined
   #waiters = false
   /** Bytes of stream data, both ways, and when `busy` is called. */

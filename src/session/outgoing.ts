@@ -1,5 +1,6 @@
 import { encodeFrame, type Frame, MAX_DATA_HEADER, writeDataHeader } from '../wire/index.ts'
 import type { Carrier } from './carrier.ts'
+import { Company } from './company.ts'
 import type { Core } from './core.ts'
 import { Sent, type SentKind } from './flight.ts'
 import type { Changes, Memory } from './memory.ts'
@@ -20,8 +21,6 @@ export interface OutgoingMessage {
 
 /** How much above the window in flight a message of an interactive stream may go: it must not wait for bulk. */
 const SLACK = 64 * 1024
-/** For so long after an interactive stream sent beside bulk, the queue on the line is kept short. */
-const SHARED_FOR = 2_000
 /** A datagram waits no longer than this in the queue of the line: beyond it, it is as good as lost. */
 const DATAGRAM_WINDOW = 128 * 1024
 /** OPEN without data is not worth more than this much of its first data in the same message. */
@@ -32,6 +31,7 @@ export class Outgoing {
   readonly #core: Core
   readonly #scratch = new Uint8Array(MAX_DATA_HEADER)
   readonly #message: OutgoingMessage
+  readonly #company = new Company()
   /** What the last message with a body stands for. */
   #last: Sent | undefined
   /** The carrier that bulk leaves free, while there is one. */
@@ -128,8 +128,7 @@ export class Outgoing {
       case Due.failed:
         return this.#control(carrier, 'failed', { type: 'OPEN_FAILED', stream: id, ...stream.failure! }, stream)
       case Due.fin:
-        if (this.#core.scheduler.bulk && stream.knownInteractive(this.#core.now))
-          this.#core.lastInteractiveAt = this.#core.now
+        if (this.#core.scheduler.bulk && stream.knownInteractive(this.#core.now)) this.#company.note(this.#core.now)
         return this.#control(carrier, 'fin', { type: 'FIN', stream: id, offset: stream.sending.end }, stream)
       case Due.reset: {
         const frame: Frame = { type: 'RESET', stream: id, code: stream.resetCode, offset: stream.sending.sent }
@@ -177,7 +176,7 @@ export class Outgoing {
         continue
       }
       // Beside bulk it is in a hurry as keystrokes are.
-      if (core.scheduler.bulk) core.lastInteractiveAt = core.now
+      if (core.scheduler.bulk) this.#company.note(core.now)
       return this.#quiet(carrier, { type: 'DATAGRAM', stream: stream.id, payload })
     }
     return undefined
@@ -200,7 +199,7 @@ export class Outgoing {
       return undefined
     }
     const interactive = stream.interactive(now)
-    if (interactive && scheduler.mixed && stream.knownInteractive(now)) this.#core.lastInteractiveAt = now
+    if (interactive && scheduler.mixed && stream.knownInteractive(now)) this.#company.note(now)
     const carrier = this.#carrierForData(stream, interactive)
     if (carrier === undefined) {
       this.#core.blockedSince ??= now
@@ -239,7 +238,7 @@ export class Outgoing {
 
   /** Whether streams that send little have sent beside bulk of late. */
   get #shared(): boolean {
-    return this.#core.now - this.#core.lastInteractiveAt < SHARED_FOR
+    return this.#company.has(this.#core.now)
   }
 
   /**

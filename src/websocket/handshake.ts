@@ -1,4 +1,4 @@
-import { SluiceError } from '../errors/index.ts'
+import { CREDENTIALS_REMEDY, SluiceError } from '../errors/index.ts'
 import { checkField, fieldHas, fieldList, fieldValues, type HeaderFields, isToken, type ResponseHead } from './http.ts'
 
 /** The text of base64(SHA-1(text)); the host's, since this room has no cryptography of its own. */
@@ -110,7 +110,7 @@ function refusal(head: ResponseHead): SluiceError {
       `the ${head.status === 401 ? 'server' : 'proxy'} did not accept the credentials: ${answer}`,
       {
         ...facts,
-        remedy: 'Give the token with --token-file FILE or in SLUICE_TOKEN.',
+        remedy: CREDENTIALS_REMEDY,
       },
     )
   }

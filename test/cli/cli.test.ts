@@ -318,7 +318,7 @@ connect:
     )
     assert.match(
       await code(server.url, '127.0.0.1:1', {}),
-      /^4 .*Give the token with --token-file FILE or in SLUICE_TOKEN/,
+      /^4 .*Give what it knows you by: --token-file FILE \(or SLUICE_TOKEN\), --login-file FILE/,
     )
     assert.match(
       await code(server.url, '127.0.0.1:2', ENV),

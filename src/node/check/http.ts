@@ -1,5 +1,5 @@
 import { formatHostPort, type ServerUrl, targetPath } from '../../config/index.ts'
-import { SluiceError } from '../../errors/index.ts'
+import { CREDENTIALS_REMEDY, SluiceError } from '../../errors/index.ts'
 import { fieldValues, type HeaderFields } from '../../websocket/index.ts'
 import { probe } from '../open.ts'
 import type { TunnelClientOptions } from '../tunnel-client.ts'
@@ -27,7 +27,7 @@ export async function checkHttp(options: TunnelClientOptions): Promise<Found> {
   if (status === 401) {
     throw new SluiceError('ERR_SLUICE_AUTH', `the server does not accept the credentials: 401${who}`, {
       status,
-      remedy: 'Give the token with --token-file FILE or in SLUICE_TOKEN.',
+      remedy: CREDENTIALS_REMEDY,
     })
   }
   if (status !== 426 && status !== 403) throw notSluice(url, status, reason, fields)
