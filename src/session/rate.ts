@@ -27,6 +27,11 @@ const GAIN_LEAST = 1.25
 /** What waits for longer than this all the time, in milliseconds or of the round trip, whichever is more, waits for nothing. */
 const STANDING = 20
 const STANDING_SHARE = 0.4
+/** As long as no ACK was waited for longer than this, in milliseconds or of the round trip, whichever is more… */
+const STEADY = 25
+const STEADY_SHARE = 0.5
+/** …and where one was waited for so long, or for a round trip, it is not so. */
+const LOSSY = 50
 /** Whether it does is looked at after so many milliseconds or round trips, whichever is more. */
 const STANDING_INTERVAL = 100
 const STANDING_ROUNDS = 4
@@ -60,7 +65,8 @@ export class RateControl {
   #greatestBurst = 0
   /** The quickest round trip of this interval, when it ends, and how much less is in flight because all of it waited. */
   #quickest = Number.POSITIVE_INFINITY
-  #slowest = 0
+  #longestGap = 0
+  #sampledAt = 0
   #judgeAt = 0
   #trim = 0
   /** Bytes per millisecond; 0 while unknown. */
@@ -176,16 +182,18 @@ export class RateControl {
    */
   #standing(sample: number, now: number): void {
     this.#quickest = Math.min(this.#quickest, sample)
-    this.#slowest = Math.max(this.#slowest, sample)
+    this.#longestGap = Math.max(this.#longestGap, now - this.#sampledAt)
+    this.#sampledAt = now
     if (now < this.#judgeAt) return
     const excess = this.#quickest - this.least! - Math.max(STANDING, STANDING_SHARE * this.least!)
-    const spread = this.#slowest - this.#quickest
+    const gap = this.#longestGap
     this.#quickest = Number.POSITIVE_INFINITY
-    this.#slowest = 0
+    this.#longestGap = 0
     this.#judgeAt = now + Math.max(STANDING_INTERVAL, STANDING_ROUNDS * this.least!)
-    if (excess <= 0) this.#trim *= 0.75
-    // Where packets are lost, round trips are long because what came waits for what is sent again; then they differ much.
-    if (excess <= spread) return
+    // Where packets are lost, round trips are long because what came waits for what is sent again, and then comes at once.
+    const lossy = gap >= Math.max(LOSSY, this.least!)
+    if (excess <= 0 || lossy) this.#trim *= 0.75
+    if (excess <= 0 || gap >= Math.max(STEADY, STEADY_SHARE * this.least!)) return
     this.#starting = false
     // There was always something to send, so the last rounds say what the line gives now.
     this.#rates.splice(0, this.#rates.length - 2)
