@@ -49,10 +49,13 @@ export class Relay {
     this.#delay = delay
   }
 
-  /** What comes on one of the open connections vanishes from now on. */
-  swallowOne(which: number): void {
-    const pair = [...this.#pairs][which]
-    if (pair !== undefined) this.#silent.add(pair)
+  /** What comes on the connection on which the client says most while `act` runs vanishes from then on. */
+  async swallowBusiest(act: () => Promise<void>): Promise<void> {
+    const before = new Map([...this.#pairs].map((pair) => [pair, pair[0].bytesRead]))
+    await act()
+    const said = (pair: [net.Socket, net.Socket]) => pair[0].bytesRead - (before.get(pair) ?? 0)
+    const [busiest] = [...this.#pairs].sort((a, b) => said(b) - said(a))
+    if (busiest !== undefined) this.#silent.add(busiest)
   }
 
   /** Cuts the next connections, in order, each after so many bytes from the server. */
