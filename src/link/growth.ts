@@ -42,7 +42,12 @@ export class Growth {
     this.#busyAt = now
   }
 
-  /** Looks at the session, and at how many of its streams are bulk. Returns how many milliseconds later to look again; undefined once nothing is to be watched. */
+  /**
+   * Looks at the session.
+   *
+   * @param streams how many of its streams are bulk
+   * @returns how many milliseconds later to look again; undefined once nothing is to be watched
+   */
   look(now: number, figures: SessionFigures, streams: number): number | undefined {
     const roundTrip = Math.max(0, ...figures.carriers.map(({ leastRoundTrip }) => leastRoundTrip ?? 0))
     const rate = (figures.moved - this.#moved) / Math.max(1, now - this.#at)

@@ -23,3 +23,12 @@ export function open(pair: Pair): Endpoint {
   endpoint.stream = pair.client.open(TARGET, endpoint, pair.now) as Stream
   return endpoint
 }
+
+/** Makes it a stream of bulk that never ends: pieces of this size are written whenever more may be. */
+export function keepFull(endpoint: Endpoint, size: number): void {
+  const fill = () => {
+    while (endpoint.stream.write(Buffer.alloc(size)));
+  }
+  endpoint.onWritable = fill
+  fill()
+}

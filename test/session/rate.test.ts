@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RateControl } from '#src/session/index.js'
-import { acceptingPair, open } from './accepting.js'
+import { acceptingPair, keepFull, open } from './accepting.js'
 
 /** Bytes per millisecond, and what a message of 10 ms is. */
 const RATE = 1_000
@@ -48,11 +48,7 @@ describe('a queue that never empties', () => {
     const { pair, accepted } = acceptingPair({ line: { rate, delay: LEAST / 2 } })
     pair.join()
     const bulk = open(pair)
-    const fill = () => {
-      while (bulk.stream.write(Buffer.alloc(100_000)));
-    }
-    bulk.onWritable = fill
-    fill()
+    keepFull(bulk, 100_000)
     pair.wait(3_000)
     const before = accepted[0]!.length
     let most = 0

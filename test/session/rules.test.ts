@@ -13,7 +13,7 @@ import {
   SendBuffer,
 } from '#src/session/index.js'
 import { Random } from '../helpers/random.js'
-import { acceptingPair, open } from './accepting.js'
+import { acceptingPair, keepFull, open } from './accepting.js'
 import { Endpoint } from './endpoint.js'
 
 /** A frame header of RFC 6455: 2 bytes, 2 more from 126, and 4 for the key. */
@@ -60,11 +60,7 @@ describe('fair, and never stuck', () => {
     pair.join()
     const clients = Array.from({ length: 8 }, () => open(pair))
     for (const client of clients) {
-      const fill = () => {
-        while (client.stream.write(Buffer.alloc(1_000 * (1 + clients.indexOf(client)))));
-      }
-      client.onWritable = fill
-      fill()
+      keepFull(client, 1_000 * (1 + clients.indexOf(client)))
     }
     pair.run(() => accepted.length === 8)
     pair.wait(3_000)
@@ -80,11 +76,7 @@ describe('fair, and never stuck', () => {
     const { pair, accepted } = acceptingPair({ line: { rate: 6_250, delay: 25 } })
     pair.join()
     const bulk = open(pair)
-    const fill = () => {
-      while (bulk.stream.write(Buffer.alloc(100_000)));
-    }
-    bulk.onWritable = fill
-    fill()
+    keepFull(bulk, 100_000)
     const keys = open(pair)
     keys.stream.write(Buffer.from('k'))
     pair.run(() => accepted.length === 2)
@@ -354,11 +346,7 @@ describe('the parts', () => {
     const { pair, accepted } = acceptingPair({ line: { rate: 1_000, delay: 20 } })
     pair.join()
     const client = open(pair)
-    const fill = () => {
-      while (client.stream.write(Buffer.alloc(50_000)));
-    }
-    client.onWritable = fill
-    fill()
+    keepFull(client, 50_000)
     pair.wait(5_000)
     const { rate, leastRoundTrip = 0, window } = pair.client.figures.carriers[0]!
     assert.ok(Math.abs(rate - 1_000_000) < 80_000, `rate ${rate}`)
