@@ -27,12 +27,12 @@ const GAIN_LEAST = 1.25
 /** What waits for longer than this all the time, in milliseconds or of the round trip, whichever is more, waits for nothing. */
 const STANDING = 20
 const STANDING_SHARE = 0.4
-/** As long as no ACK was waited for longer than this, in milliseconds or of the round trip, whichever is more… */
+/** While ACKs come this often, in milliseconds or of the round trip, whichever is more, nothing is being sent again by TCP. */
 const STEADY = 25
 const STEADY_SHARE = 0.5
-/** …and where one was waited for so long, or for a round trip, it is not so. */
+/** After a gap between ACKs of this, or of a round trip if that is more, something was: packets are lost on this line. */
 const LOSSY = 50
-/** Whether it does is looked at after so many milliseconds or round trips, whichever is more. */
+/** Whether there is such a queue is looked at after so many milliseconds or round trips, whichever is more. */
 const STANDING_INTERVAL = 100
 const STANDING_ROUNDS = 4
 /** A message is late when it takes this many times as long as was expected, and no sooner than after so many milliseconds. */
@@ -230,8 +230,8 @@ export class RateControl {
     const gain = this.#probeUntil > 0 ? 0.5 : this.shared ? GAIN_SHARED : GAIN
     const bursts = gain === GAIN ? this.#greatestBurst : 0
     const floor = gain === GAIN_SHARED ? LEAST_SHARED : LEAST
-    const least = Math.min(gain, GAIN_LEAST) * product
-    return Math.min(MOST, Math.max(floor, Math.max(least, gain * product + bursts - this.#trim) + this.message))
+    const enough = Math.min(gain, GAIN_LEAST) * product
+    return Math.min(MOST, Math.max(floor, Math.max(enough, gain * product + bursts - this.#trim) + this.message))
   }
 
   /** How long a message should be: about 10 ms of the rate, or half of that where others wait behind it. */
