@@ -171,19 +171,20 @@ export class WebSocketStream {
     if (body.length < COPY_BELOW || !(this.#asIs || changes !== 'nothing'))
       return this.#sendCopy(head, headLength, body)
     const room = this.#connection.headerLength(headLength + body.length) + headLength
+    const key = this.#asIs ? undefined : bodyKey
     if (changes === 'before' && body.byteOffset >= room) {
       const whole = Buffer.from(body.buffer, body.byteOffset - room, room + body.length)
-      this.#connection.frameParts(whole, room, head, headLength, body, bodyKey)
+      this.#connection.frameParts(whole, room, head, headLength, body, key)
       this.stream.write(whole, memory)
     } else {
       const front = Buffer.allocUnsafe(room)
-      this.#connection.frameParts(front, room, head, headLength, body, bodyKey)
+      this.#connection.frameParts(front, room, head, headLength, body, key)
       this.stream.cork()
       this.stream.write(front)
       this.stream.write(asBuffer(body), memory)
       this.stream.uncork()
     }
-    return this.#asIs ? undefined : bodyKey[0]! | (bodyKey[1]! << 8) | (bodyKey[2]! << 16) | (bodyKey[3]! << 24)
+    return key && key[0]! | (key[1]! << 8) | (key[2]! << 16) | (key[3]! << 24)
   }
 
   #sendCopy(head: Uint8Array, headLength: number, body: Uint8Array): undefined {

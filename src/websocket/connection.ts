@@ -127,8 +127,10 @@ export class Connection {
    * `bytes`, the body is elsewhere.
    *
    * @param end where the head is to end; there must be {@link headerLength} of headroom and `headLength` before it
-   * @param key is given the four bytes that the body was masked with, from its first byte on
+   * @param key is given the four bytes that the body was masked with, from its first byte on; undefined for a body that must
+   *   stay as it is
    * @returns where the header starts
+   * @throws SluiceError `ERR_SLUICE_MISUSE` after our Close frame, or where a body that must stay would have to be masked
    */
   frameParts(
     bytes: Uint8Array,
@@ -136,15 +138,19 @@ export class Connection {
     head: Uint8Array,
     headLength: number,
     body: Uint8Array,
-    key: Uint8Array,
+    key: Uint8Array | undefined,
   ): number {
     this.#mustBeOpen()
     const headAt = end - headLength
     for (let i = 0; i < headLength; i++) bytes[headAt + i] = head[i]!
     this.#maskKey?.(this.#key)
     const phase = applyMask(bytes.subarray(headAt, end), this.#key)
-    for (let i = 0; i < 4; i++) key[i] = this.#key[(phase + i) & 3]!
-    applyMask(body, key)
+    if (key !== undefined) {
+      for (let i = 0; i < 4; i++) key[i] = this.#key[(phase + i) & 3]!
+      applyMask(body, key)
+    } else if (this.#key.some((byte) => byte !== 0)) {
+      throw new SluiceError('ERR_SLUICE_MISUSE', 'a payload that must be masked cannot be sent as it is')
+    }
     const used = this.#maskKey === undefined ? undefined : this.#key
     return writeHeaderBefore(bytes, headAt, Opcode.binary, true, headLength + body.length, used)
   }

@@ -199,6 +199,19 @@ describe('Connection', () => {
     assert.throws(() => new Connection(nothing, { role: 'client' }), { code: 'ERR_SLUICE_MISUSE' })
   })
 
+  it('refuses to send a body as it is where it must be masked, and leaves it', () => {
+    const client = new Connection(nothing, { role: 'client', maskKey: (into) => into.fill(7) })
+    const body = Buffer.alloc(5_000, 1)
+    const front = Buffer.alloc(32)
+    const head = Uint8Array.of(5)
+    assert.throws(() => client.frameParts(front, 32, head, 1, body, undefined), { code: 'ERR_SLUICE_MISUSE' })
+    assert.ok(body.every((byte) => byte === 1))
+    const key = new Uint8Array(4)
+    client.frameParts(front, 32, head, 1, body, key)
+    assert.deepEqual([...key], [7, 7, 7, 7])
+    assert.ok(body.every((byte) => byte === (1 ^ 7)))
+  })
+
   it('ignores what follows a Close frame, and sends nothing after its own', () => {
     const log: string[] = []
     const end = new Connection(
