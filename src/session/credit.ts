@@ -3,6 +3,7 @@ export class CreditPool {
   readonly limit: number
   readonly #parent: CreditPool | undefined
   #used = 0
+  #needed = 0
 
   /** @param parent a larger pool out of which this one draws too */
   constructor(limit: number, parent?: CreditPool) {
@@ -14,17 +15,36 @@ export class CreditPool {
     return this.#used
   }
 
+  /** How much may still be drawn. */
+  get free(): number {
+    const own = Math.max(0, this.limit - this.#used)
+    return this.#parent === undefined ? own : Math.min(own, this.#parent.free)
+  }
+
+  /** The largest window that a stream has used up within two round trips. */
+  get needed(): number {
+    return this.#needed
+  }
+
+  /** A stream has used up a window of this size within two round trips. */
+  need(size: number): void {
+    this.#needed = Math.max(this.#needed, size)
+  }
+
   /** Draws up to this much; returns how much it was. */
   draw(bytes: number): number {
-    const own = Math.max(0, Math.min(bytes, this.limit - this.#used))
-    const got = this.#parent === undefined ? own : this.#parent.draw(own)
-    this.#used += got
+    const got = Math.max(0, Math.min(bytes, this.free))
+    this.#take(got)
     return got
   }
 
   giveBack(bytes: number): void {
-    this.#used -= bytes
-    this.#parent?.giveBack(bytes)
+    this.#take(-bytes)
+  }
+
+  #take(bytes: number): void {
+    this.#used += bytes
+    if (this.#parent !== undefined) this.#parent.#take(bytes)
   }
 }
 
@@ -32,6 +52,10 @@ export class CreditPool {
 const MOST = 32 * 1024 * 1024
 /** Credit is given when half of the window was taken, or this much: most of a large window is then always the sender's to use. */
 const STEP = 512 * 1024
+/** A window grows fourfold up to here, as TCP's own start nearly triples; beyond, where it costs much memory, it doubles. */
+const SMALL = 1024 * 1024
+/** A window becomes at once what streams of its session have needed, if that is no more than this share of the free pool. */
+const SHARE_AT_ONCE = 1 / 16
 
 /**
  * The credit that one stream was given and what the application has taken of it (spec §7). It sends nothing: it answers
@@ -68,8 +92,9 @@ export class ReceiveWindow {
   /**
    * The application took this much. Returns whether `granted` rose, so that CREDIT is due.
    *
-   * The window doubles when half of it was used up within two round trips; it does not grow for a slow reader or sender, nor
-   * beyond the pool.
+   * The window grows when half of it was used up within two round trips; it does not grow for a slow reader or sender, nor
+   * beyond the pool. What earlier streams needed it gets at once: else a line that is known takes many round trips to fill
+   * again, and BBR, which forgets after ten of them what the line can do, begins anew from the little that it saw meanwhile.
    *
    * @param roundTrip in milliseconds; undefined while nothing is known, when growth is the better guess
    */
@@ -85,7 +110,10 @@ export class ReceiveWindow {
 
   #half(now: number, roundTrip: number | undefined): void {
     if (roundTrip === undefined || now - this.#halfAt < 2 * roundTrip) {
-      this.#size += this.#pool.draw(Math.min(this.#size, MOST - this.#size))
+      this.#pool.need(this.#size)
+      const known = Math.min(this.#pool.needed, SHARE_AT_ONCE * this.#pool.free)
+      const next = Math.max(this.#size * (this.#size < SMALL ? 4 : 2), Math.floor(known))
+      this.#size += this.#pool.draw(Math.min(next, MOST) - this.#size)
     }
     this.#halfAt = now
     this.#halfFrom = this.#consumed

@@ -16,6 +16,8 @@ import { Random } from '../helpers/random.js'
 import { acceptingPair, keepFull, open } from './accepting.js'
 import { Endpoint } from './endpoint.js'
 
+const MIB = 1024 * 1024
+
 /** A frame header of RFC 6455: 2 bytes, 2 more from 126, and 4 for the key. */
 const frameBytes = (length: number, masked: boolean): number => (length < 126 ? 2 : 4) + (masked ? 4 : 0) + length
 
@@ -47,12 +49,12 @@ describe('fair, and never stuck', () => {
     const { pair, accepted } = acceptingPair({ line: { rate: 10_000 } })
     pair.join()
     const clients = Array.from({ length: 100 }, () => open(pair))
-    for (const client of clients) client.stream.write(Buffer.alloc(300_000, 1))
+    for (const client of clients) client.stream.write(Buffer.alloc(1_000_000, 1))
     pair.run(() => accepted.length === 100)
     accepted[0]!.reading = false
-    pair.run(() => accepted.slice(1).every(({ length }) => length === 300_000))
-    assert.ok(accepted[0]!.length < 300_000)
-    pair.run(() => (accepted[0]!.read(), accepted[0]!.length === 300_000))
+    pair.run(() => accepted.slice(1).every(({ length }) => length === 1_000_000))
+    assert.ok(accepted[0]!.length < 1_000_000)
+    pair.run(() => (accepted[0]!.read(), accepted[0]!.length === 1_000_000))
   })
 
   it('8 bulk streams share within 20 %', () => {
@@ -340,6 +342,41 @@ describe('the parts', () => {
     assert.equal(slow.size, 65_536)
     fast.close()
     assert.deepEqual([pool.used, parent.used], [0, 0])
+  })
+
+  it('a window becomes at once what an earlier one needed, but no large share of the pool', () => {
+    const pool = new CreditPool(64 * MIB)
+    const first = new ReceiveWindow(65_536, pool, 0)
+    const sizes = [first.size]
+    for (let now = 10; first.size < 8 * MIB; now += 10) {
+      first.consume(first.granted - first.consumed, now, 50)
+      sizes.push(first.size)
+    }
+    assert.deepEqual(sizes, [65_536, MIB / 4, MIB, 2 * MIB, 4 * MIB, 8 * MIB])
+    first.close()
+    const later = Array.from({ length: 20 }, () => new ReceiveWindow(65_536, pool, 0))
+    const atOnce = later.map((window) => (window.consume(32_768, 10, 50), window.size))
+    assert.equal(atOnce[0], 4 * MIB)
+    assert.ok(atOnce[19]! > MIB && atOnce[19]! < 2 * MIB, `${atOnce}`)
+    const slow = new ReceiveWindow(65_536, pool, 0)
+    slow.consume(32_768, 200, 50)
+    assert.equal(slow.size, 65_536)
+  })
+
+  it('the second of two streams fills the line in fewer round trips', () => {
+    const { pair, accepted } = acceptingPair({ line: { delay: 25 } })
+    pair.join()
+    const took = [0, 1].map((index) => {
+      const client = open(pair)
+      const began = pair.now
+      keepFull(client, 100_000)
+      pair.run(() => (accepted[index]?.length ?? 0) >= 4 * MIB)
+      const time = pair.now - began
+      client.stream.abort()
+      pair.wait(1_000)
+      return time
+    })
+    assert.ok(took[1]! <= 150 && took[1]! < took[0]!, `${took} ms, at 50 ms there and back`)
   })
 
   it('the rate control finds the rate and the round trip of a line', () => {
