@@ -133,7 +133,10 @@ export class ClientLink {
         this.#ways.current === 'websocket' || this.#ways.current === 'http2' ? this.#first!.parameters.max_carriers : 1,
       stopped: () => this.#aborted,
       pause: (milliseconds) => this.#pause(milliseconds),
-      bring: () => this.#join((route, abort) => this.#ways.open(route, abort)),
+      bring: () =>
+        this.#join((route, abort) =>
+          this.#session!.waiting ? this.#ways.open(route, abort) : this.#ways.again(route, abort),
+        ),
       brought: () => this.#moves.improveLater(),
       retire: (numbers) => this.#retire(numbers),
       giveUp: (error) => this.#giveUp(error),

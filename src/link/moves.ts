@@ -74,7 +74,7 @@ export class Moves {
         learned()
       } else {
         void this.#move(
-          (route, abort) => ways.open(route, abort),
+          (route, abort) => ways.again(route, abort),
           () => [number],
         )
       }

@@ -75,6 +75,11 @@ export class Ways {
     return this.#race([...first, ...allowed.filter((way) => way !== known)], route, signal)
   }
 
+  /** The same of the way that was gone last alone: beside carriers that live, one that is merely slow to come needs no worse one. */
+  again(route: string | undefined, signal: AbortSignalLike): Promise<Won> {
+    return this.#race([this.#current!], route, signal)
+  }
+
   /** The same of those ways alone that are better than what was gone last. */
   improve(route: string | undefined, signal: AbortSignalLike): Promise<Won> {
     const { allowed } = this.#options
@@ -113,7 +118,7 @@ export class Ways {
             errors.set(way, error)
             const final = error instanceof SluiceError && (FINAL.has(error.code) || error.status === 101)
             if (final) settle(() => reject(error))
-            else if (errors.size === ways.length) settle(() => reject(errors.get(allowed[0]!)))
+            else if (errors.size === ways.length) settle(() => reject(errors.get(allowed[0]!) ?? error))
             else if (begun < ways.length && errors.size === begun) begin()
           },
         )
