@@ -30,7 +30,7 @@ const STANDING_SHARE = 0.4
 /** While ACKs come this often, in milliseconds or of the round trip, whichever is more, nothing is being sent again by TCP. */
 const STEADY = 25
 const STEADY_SHARE = 0.5
-/** After a gap between ACKs of this, or of a round trip if that is more, something was: packets are lost on this line. */
+/** After a gap between ACKs of this, or of a round trip if that is more, something may have been: packets are lost on this line. */
 const LOSSY = 50
 /** Whether there is such a queue is looked at after so many milliseconds or round trips, whichever is more. */
 const STANDING_INTERVAL = 100
@@ -63,8 +63,9 @@ export class RateControl {
   #burstAt = 0
   readonly #bursts: number[] = [0]
   #greatestBurst = 0
-  /** The quickest round trip of this interval, when it ends, and how much less is in flight because all of it waited. */
+  /** The quickest and slowest round trip of this interval, when it ends, and how much less is in flight because all of it waited. */
   #quickest = Number.POSITIVE_INFINITY
+  #slowest = 0
   #longestGap = 0
   #sampledAt = 0
   #judgeAt = 0
@@ -182,18 +183,23 @@ export class RateControl {
    */
   #standing(sample: number, now: number): void {
     this.#quickest = Math.min(this.#quickest, sample)
+    this.#slowest = Math.max(this.#slowest, sample)
     this.#longestGap = Math.max(this.#longestGap, now - this.#sampledAt)
     this.#sampledAt = now
     if (now < this.#judgeAt) return
     const excess = this.#quickest - this.least! - Math.max(STANDING, STANDING_SHARE * this.least!)
     const gap = this.#longestGap
+    // Where packets are lost, round trips are long because what came waits for what is sent again, and then comes at once: they
+    // differ by more than they are too long. Several carriers on a slow line have gaps too, but round trips that are alike.
+    const alike = this.#slowest - this.#quickest < excess
     this.#quickest = Number.POSITIVE_INFINITY
+    this.#slowest = 0
     this.#longestGap = 0
     this.#judgeAt = now + Math.max(STANDING_INTERVAL, STANDING_ROUNDS * this.least!)
-    // Where packets are lost, round trips are long because what came waits for what is sent again, and then comes at once.
-    const lossy = gap >= Math.max(LOSSY, this.least!)
+    const lossy = !alike && gap >= Math.max(LOSSY, this.least!)
     if (excess <= 0 || lossy) this.#trim *= 0.75
-    if (excess <= 0 || gap >= Math.max(STEADY, STEADY_SHARE * this.least!)) return
+    const steady = alike || gap < Math.max(STEADY, STEADY_SHARE * this.least!)
+    if (excess <= 0 || !steady) return
     this.#starting = false
     // There was always something to send, so the last rounds say what the line gives now.
     this.#rates.splice(0, this.#rates.length - 2)

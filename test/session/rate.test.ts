@@ -8,14 +8,18 @@ const RATE = 1_000
 const MESSAGE = 10 * RATE
 const LEAST = 50
 
-/** What may be in flight after messages that are always acknowledged at this rate, each after a round trip of its own. */
-function windowAfter(roundTrip: (message: number) => number): number {
+/**
+ * What may be in flight after messages that are always acknowledged at this rate, each after a round trip of its own.
+ *
+ * @param every ACKs come at times that are multiples of this alone, in milliseconds
+ */
+function windowAfter(roundTrip: (message: number) => number, every = 10): number {
   const control = new RateControl()
   control.greeted(LEAST, 0)
   const acks: { at: number; mark: Parameters<RateControl['sample']>[0] }[] = []
   let inFlight = 0
   for (let now = 0; now < 5_000; now += 10) {
-    while (acks[0] !== undefined && acks[0].at <= now) {
+    while (now % every === 0 && acks[0] !== undefined && acks[0].at <= now) {
       const { mark } = acks.shift()!
       inFlight -= MESSAGE
       control.deliver(MESSAGE, now)
@@ -31,9 +35,11 @@ function windowAfter(roundTrip: (message: number) => number): number {
 }
 
 describe('a queue that never empties', () => {
-  it('is trimmed where all round trips are long alike', () => {
-    const window = windowAfter(() => 150)
-    assert.ok(window < 1.5 * RATE * LEAST, `${window} bytes`)
+  it('is trimmed where all round trips are long alike, whether ACKs come one by one or together', () => {
+    for (const every of [10, 60]) {
+      const window = windowAfter(() => 150, every)
+      assert.ok(window < 1.5 * RATE * LEAST, `${window} bytes, ACKs every ${every} ms`)
+    }
   })
 
   it('is not seen where they are short, or differ as losses make them', () => {
