@@ -204,7 +204,7 @@ describe('bounds', { skip: linux }, () => {
         const sockets = await openAll(IDLE)
         await sleep(1_000)
         const each = (resident(server) + resident(tunnel) - before) / IDLE / 1024
-        t.diagnostic(`${each.toFixed(1)} KiB each`)
+        t.diagnostic(`${IDLE} idle connections ${mode}: ${each.toFixed(1)} KiB each`)
         assert.ok(each <= most, `${each} KiB`)
         for (const socket of [...warm, ...sockets]) socket.destroy()
         await tunnel.stop('SIGKILL')
@@ -231,7 +231,7 @@ describe('bounds', { skip: linux }, () => {
         for (const socket of sockets) socket.write(block)
         await sleep(5_000)
         const growth = (resident(server) + resident(tunnel) - before) / MIB
-        t.diagnostic(`${growth.toFixed(0)} MiB`)
+        t.diagnostic(`1,000 stalled streams of one session: ${growth.toFixed(0)} MiB`)
         // 128 MiB of replay memory and what passed it in one turn; 64 MiB of initial credit, and 128 MiB of pool.
         assert.ok(growth < 520, `${growth} MiB`)
         // Nobody reads a side that is stalled, so it is the targets that can end it, as without a tunnel.

@@ -312,6 +312,7 @@ describe('real programs', { concurrency: false }, () => {
       assert.equal(answers.stdout.trim().split('\n').at(-1), String((30 * 31) / 2))
       assert.equal(login.stdout.trim().split('\n').at(-1), '30')
       assert.equal(sha256(readFileSync(copy)), sha256(bytes))
+      t.diagnostic(`psql, ssh and scp of ${bytes.length >> 20} MiB: ${relay.cuts} WebSockets cut`)
       assert.ok(relay.cuts >= 20, `${relay.cuts} WebSockets cut: about three at a time`)
     } finally {
       await tunnel.stop()

@@ -22,7 +22,7 @@ const MIB = 1024 * 1024
 const frameBytes = (length: number, masked: boolean): number => (length < 126 ? 2 : 4) + (masked ? 4 : 0) + length
 
 describe('what small things cost', () => {
-  it('one byte costs at most 12 bytes of framing up and 8 down, at any offset, for ids below 2^14', () => {
+  it('one byte costs at most 12 bytes of framing up and 8 down, at any offset, for ids below 2^14', (t) => {
     const { pair, accepted } = acceptingPair()
     pair.join()
     const cost = { client: 0, server: 0 }
@@ -39,13 +39,14 @@ describe('what small things cost', () => {
     counting = true
     for (const endpoint of [far, ...streams, ...accepted]) endpoint.stream.write(Buffer.from('x'))
     pair.wait(1_000)
+    t.diagnostic(`framing of one byte: ${cost.client} bytes up, ${cost.server} down`)
     assert.ok(cost.client > 0 && cost.server > 0)
     assert.ok(cost.client <= 12 && cost.server <= 8, JSON.stringify(cost))
   })
 })
 
 describe('fair, and never stuck', () => {
-  it('one of 100 streams stops reading; the other 99 finish', () => {
+  it('one of 100 streams stops reading; the other 99 finish', (t) => {
     const { pair, accepted } = acceptingPair({ line: { rate: 10_000 } })
     pair.join()
     const clients = Array.from({ length: 100 }, () => open(pair))
@@ -53,11 +54,15 @@ describe('fair, and never stuck', () => {
     pair.run(() => accepted.length === 100)
     accepted[0]!.reading = false
     pair.run(() => accepted.slice(1).every(({ length }) => length === 1_000_000))
+    t.diagnostic(
+      `99 streams beside one that does not read: ${Math.round(pair.now)} ms, where the line alone takes 9,900`,
+    )
     assert.ok(accepted[0]!.length < 1_000_000)
+    assert.ok(pair.now < 1.1 * 9_900, `${pair.now} ms`)
     pair.run(() => (accepted[0]!.read(), accepted[0]!.length === 1_000_000))
   })
 
-  it('8 bulk streams share within 20 %', () => {
+  it('8 bulk streams share within 20 %', (t) => {
     const { pair, accepted } = acceptingPair({ line: { rate: 2_000 } })
     pair.join()
     const clients = Array.from({ length: 8 }, () => open(pair))
@@ -70,11 +75,15 @@ describe('fair, and never stuck', () => {
     pair.wait(10_000)
     const shares = accepted.map(({ length }, index) => length - before[index]!)
     const mean = shares.reduce((sum, share) => sum + share, 0) / 8
+    const percent = (bytes: number) => Math.round((100 * bytes) / mean)
+    t.diagnostic(
+      `8 streams of bulk: ${percent(Math.min(...shares))} to ${percent(Math.max(...shares))} % of an equal share`,
+    )
     for (const share of shares) assert.ok(Math.abs(share - mean) < 0.2 * mean, `${shares}`)
     assert.ok(mean * 8 > 0.9 * 2_000 * 10_000, `the line is used: ${mean * 8}`)
   })
 
-  it('keystrokes beside bulk wait little on a slow line', () => {
+  it('keystrokes beside bulk wait little on a slow line', (t) => {
     const { pair, accepted } = acceptingPair({ line: { rate: 6_250, delay: 25 } })
     pair.join()
     const bulk = open(pair)
@@ -98,10 +107,11 @@ describe('fair, and never stuck', () => {
       pair.wait(20)
     }
     times.sort((a, b) => a - b)
+    t.diagnostic(`keystrokes beside bulk, in virtual time: p99 ${times[297]} ms, where an idle line takes 50`)
     assert.ok(times[297]! <= 75, `p99 ${times[297]} ms, where an idle line takes 50`)
   })
 
-  it('1,000 opens that nobody answers delay no other', () => {
+  it('1,000 opens that nobody answers delay no other', (t) => {
     const { pair } = acceptingPair({ parameters: { max_streams: 2_000 } })
     pair.onOpened = (stream) => {
       const endpoint = new Endpoint()
@@ -113,6 +123,7 @@ describe('fair, and never stuck', () => {
     for (let i = 0; i < 1_000; i++) open(pair)
     const last = open(pair)
     pair.run(() => last.address !== undefined)
+    t.diagnostic(`an open behind 1,000 that nobody answers: ${pair.now} ms at a round trip of 50 ms`)
     assert.equal(pair.now, 50)
   })
 
@@ -132,7 +143,7 @@ describe('fair, and never stuck', () => {
   })
 
   const rounds = process.env.SLUICE_LONG === '1' ? 5_000 : 500
-  it(`${(rounds * 100).toLocaleString('en')} opens and closes leave nothing behind, and the heap where it was`, () => {
+  it(`${(rounds * 100).toLocaleString('en')} opens and closes leave nothing behind, and the heap where it was`, (t) => {
     const { pair, accepted } = acceptingPair({ line: { delay: 0.1 } })
     pair.join()
     const heapAt: number[] = []
@@ -150,6 +161,7 @@ describe('fair, and never stuck', () => {
     for (const { figures } of [pair.client, pair.server]) assert.deepEqual([figures.streams, figures.held], [0, 0])
     const growth = heapAt.at(-1)! - heapAt[0]!
     const opens = (rounds * 100 * 4) / 5
+    t.diagnostic(`the heap after ${opens} opens and closes: ${Math.round(growth / 1024)} KiB more`)
     // 8 bytes for each would be a leak of one reference.
     assert.ok(growth < Math.max(2 * 1024 * 1024, opens * 8), `the heap grew by ${growth} bytes in ${opens} opens`)
   })
