@@ -121,6 +121,12 @@ export class ClientLink {
         this.#retire(numbers)
         this.#pump!.flush()
       },
+      full: () => this.#session!.carriers.length >= this.#first!.parameters.max_carriers,
+      replace: (number) => {
+        this.#retire([number])
+        this.#supply.fill()
+        this.#pump!.flush()
+      },
       cuts: () => options.cuts?.(),
       learned: () => options.events?.learned?.(),
     })
@@ -138,6 +144,7 @@ export class ClientLink {
           this.#session!.waiting ? this.#ways.open(route, abort) : this.#ways.again(route, abort),
         ),
       brought: () => this.#moves.improveLater(),
+      renew: (number) => this.#moves.renew(number),
       retire: (numbers) => this.#retire(numbers),
       giveUp: (error) => this.#giveUp(error),
       retrying: (why, delay) => options.events?.retrying?.(why, delay),
@@ -166,7 +173,10 @@ export class ClientLink {
         opened: (stream) => this.#opened(stream),
         wake: () => pump.wake(),
         gaveUp: (carrier, why) => pump.gaveUp(carrier, why),
-        goaway: (scope) => void (scope === 'session' && this.#options.events?.leaving?.()),
+        goaway: (scope, carrier) => {
+          if (scope === 'session') this.#options.events?.leaving?.()
+          else this.#moves.renew(carrier)
+        },
         busy: () => this.#supply.watch(),
         closed: (code, text, byPeer) => this.#closed(code, text, byPeer),
       },

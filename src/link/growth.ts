@@ -18,10 +18,11 @@ const IDLE = 15_000
 
 /**
  * How many carriers a session should have (spec §12): twice as many while bulk is held up by the line and the last step
- * helped, and as many as there are streams of bulk, for each of them would have a connection of its own without us; one again
- * when all is quiet. Time is an argument.
+ * helped, and as many as there are streams of bulk, for each of them would have a connection of its own without us; the least
+ * again when all is quiet. Time is an argument.
  */
 export class Growth {
+  readonly #least: number
   readonly #most: number
   #at: number
   #moved = 0
@@ -34,10 +35,12 @@ export class Growth {
   #before = 0
   #notBefore = 0
   #busyAt: number
-  wanted = 1
+  wanted: number
 
-  constructor(most: number, now: number) {
+  constructor(least: number, most: number, now: number) {
+    this.#least = least
     this.#most = most
+    this.wanted = least
     this.#at = now
     this.#busyAt = now
   }
@@ -60,7 +63,7 @@ export class Growth {
     if (!held) this.#since = undefined
     else this.#judge(now, figures, Math.max(LEAST_TIME, ROUNDS * roundTrip))
     if (now - this.#busyAt < IDLE) return Math.max(100, roundTrip)
-    this.wanted = 1
+    this.wanted = this.#least
     this.#before = 0
     return undefined
   }

@@ -25,6 +25,10 @@ export interface MovesOptions {
   join(open: (route: string, abort: Abort) => Promise<Won>): Promise<number | undefined>
   /** Closes carriers once what they have in flight is settled. */
   retire(numbers: readonly number[]): void
+  /** Whether the session has as many carriers as it may have. */
+  full(): boolean
+  /** Closes a carrier; another comes for it. */
+  replace(number: number): void
   cuts(): PathCuts | undefined
   /** Something was learned of the path. */
   learned(): void
@@ -63,7 +67,7 @@ export class Moves {
 
   /** A carrier has come: where the path is known to cut what is old, the next one is opened before that. */
   renewLater(number: number): void {
-    const { host, ways, session, stopped, cuts, learned } = this.#options
+    const { host, session, stopped, cuts, learned } = this.#options
     const age = cuts()?.age
     if (age === undefined) return
     const trial = ++this.#renewals % TRIAL === 0
@@ -73,12 +77,18 @@ export class Moves {
         cuts()?.outlived()
         learned()
       } else {
-        void this.#move(
-          (route, abort) => ways.again(route, abort),
-          () => [number],
-        )
+        this.renew(number)
       }
     })
+  }
+
+  /** Opens another carrier of the same kind in the place of this one: after it, where there may be no more at once. */
+  renew(number: number): void {
+    if (this.#options.full()) return this.#options.replace(number)
+    void this.#move(
+      (route, abort) => this.#options.ways.again(route, abort),
+      () => [number],
+    )
   }
 
   /** Joins with another carrier, then closes some of the others. */

@@ -26,6 +26,8 @@ export interface SupplyOptions {
   /** Adds a carrier. @throws SluiceError */
   bring(): Promise<unknown>
   brought(): void
+  /** Opens another carrier in the place of this one. */
+  renew(number: number): void
   /** Closes carriers once what they have in flight is settled. */
   retire(numbers: readonly number[]): void
   /** The session is lost for good. */
@@ -41,6 +43,8 @@ export class Supply {
   readonly #options: SupplyOptions
   #wanted: number
   #growth: Growth | undefined
+  /** Carriers in whose place others were opened. */
+  readonly #renewed = new Set<number>()
   /** Attempts at carriers that are under way. */
   #bringing = 0
 
@@ -51,7 +55,7 @@ export class Supply {
 
   /** There is a session, with its first carrier. */
   start(): void {
-    if (this.#options.carriers === 'auto') this.#options.session().watch(MAYBE_BULK)
+    this.#options.session().watch(MAYBE_BULK)
     this.fill()
   }
 
@@ -79,7 +83,7 @@ export class Supply {
 
   /** Tries until there is one more carrier, or none is wanted any more. */
   async #bring(): Promise<void> {
-    const { host, stopped, pause, bring, brought, giveUp, retrying } = this.#options
+    const { host, carriers, stopped, pause, bring, brought, giveUp, retrying } = this.#options
     const session = this.#options.session()
     this.#bringing++
     for (let attempt = 1; !session.over && !stopped(); attempt++) {
@@ -90,7 +94,7 @@ export class Supply {
       } catch (error) {
         if (session.over || stopped()) break
         const final = error instanceof SluiceError && FINAL.has(error.code)
-        if (!session.waiting && (final || this.#growth !== undefined)) this.#settleFor(session.carriers.length)
+        if (!session.waiting && (final || carriers === 'auto')) this.#settleFor(session.carriers.length)
         else if (final) giveUp(error)
         const delay = backoff(attempt, host.random())
         if (session.waiting) retrying(messageOf(error), delay)
@@ -104,22 +108,33 @@ export class Supply {
     this.fill()
   }
 
-  /** Much has moved: watches whether more carriers would help, until all is quiet again. */
+  /** Much has moved: watches whether more carriers would help, or new ones, until all is quiet again. */
   watch(): void {
-    const { host } = this.#options
+    const { host, carriers } = this.#options
     const session = this.#options.session()
-    const growth = new Growth(MOST_CARRIERS, host.now())
+    const growth =
+      carriers === 'auto' ? new Growth(1, MOST_CARRIERS, host.now()) : new Growth(carriers, carriers, host.now())
     this.#growth = growth
     const look = () => {
       if (session.over || this.#growth !== growth) return
-      const next = growth.look(host.now(), session.figures, session.countMoved(STREAM_OF_BULK))
+      const { figures } = session
+      const next = growth.look(host.now(), figures, session.countMoved(STREAM_OF_BULK))
       this.#wanted = growth.wanted
+      const [only, other] = figures.carriers
+      if (only?.worn && other === undefined) this.#renew(only.number)
       if (next !== undefined) host.after(next, look)
       else session.watch(MAYBE_BULK)
       if (growth.wanted < session.carriers.length) this.#shrink(growth.wanted)
       this.fill()
     }
     host.after(100, look)
+  }
+
+  /** Several share the line, so that one of them may well have less than it had alone; and each new one begins anew. */
+  #renew(number: number): void {
+    if (this.#renewed.has(number)) return
+    this.#renewed.add(number)
+    this.#options.renew(number)
   }
 
   /** Closes carriers that nothing needs, the slowest first. */

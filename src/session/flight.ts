@@ -1,4 +1,5 @@
 import type { Memory } from './memory.ts'
+import { Pace } from './pace.ts'
 import { RateControl, type SendMark } from './rate.ts'
 import type { Stream } from './stream.ts'
 
@@ -14,6 +15,9 @@ export type SentKind =
   | 'credit'
   | 'maxStreams'
   | 'goaway'
+
+/** From this part of the window on, as much is in flight as may be. */
+const FULL = 0.75
 
 /** A message on its way, until its ACK. */
 export class Sent implements SendMark {
@@ -57,6 +61,7 @@ export class Sent implements SendMark {
 /** The messages in flight on one carrier, in order (spec §8). */
 export class Flight {
   readonly rate: RateControl = new RateControl()
+  readonly pace: Pace = new Pace()
   #sent: Sent[] = []
   #first = 0
   /** So many of the first were sent again elsewhere because they were late. */
@@ -145,11 +150,14 @@ export class Flight {
       newest = sent
       done(sent)
     }
+    const full = this.bytes >= FULL * this.rate.window
     this.bytes -= bytes
     if (newest === undefined) return
     this.#progressAt = now
     this.rate.deliver(bytes, now)
-    if (delay !== undefined) this.rate.sample(newest, now, delay)
+    if (delay === undefined) return
+    this.rate.sample(newest, now, delay)
+    this.pace.note(bytes, full, now, this.rate.least!)
   }
 
   #shift(): void {

@@ -7,7 +7,7 @@ const ROUND_TRIP = 50
 
 /** A session that moves `rate(carriers)` bytes per millisecond, watched until a time; what is wanted, as it changes. */
 function watched(rate: (carriers: number, now: number) => number, streams: number, end: number, unread = 0): string[] {
-  const growth = new Growth(8, 0)
+  const growth = new Growth(1, 8, 0)
   const seen: string[] = []
   let moved = 0
   let at = 0
