@@ -29,8 +29,6 @@ export class Growth {
   /** Since when bulk has been held up. */
   #since: number | undefined
   #movedSince = 0
-  /** The most streams of bulk since then. */
-  #streams = 0
   /** The rate before the last step, in bytes per millisecond. */
   #before = 0
   #notBefore = 0
@@ -59,8 +57,8 @@ export class Growth {
     const bulk = rate * Math.max(roundTrip, LEAST_ROUND_TRIP) >= LEAST_BULK
     if (bulk) this.#busyAt = now
     const held = bulk && roundTrip >= LEAST_ROUND_TRIP && figures.unread < 0.5
-    this.#streams = held ? Math.max(this.#streams, streams) : 0
     if (!held) this.#since = undefined
+    else if (streams > this.wanted && this.#may(now)) this.#step(streams, rate)
     else this.#judge(now, figures, Math.max(LEAST_TIME, ROUNDS * roundTrip))
     if (now - this.#busyAt < IDLE) return Math.max(100, roundTrip)
     this.wanted = this.#least
@@ -81,15 +79,22 @@ export class Growth {
       return
     }
     const lasted = now - this.#since
-    if (lasted < time || now < this.#notBefore || this.wanted >= this.#most) return
+    if (lasted < time || !this.#may(now)) return
     const rate = (moved - this.#movedSince) / lasted
+    if (rate >= this.#before * HELPED) return this.#step(this.wanted * 2, rate)
     this.#since = undefined
-    if (rate < this.#before * HELPED) {
-      this.#notBefore = now + PAUSE
-      this.#before = 0
-      return
-    }
+    this.#notBefore = now + PAUSE
+    this.#before = 0
+  }
+
+  #may(now: number): boolean {
+    return now >= this.#notBefore && this.wanted < this.#most
+  }
+
+  /** @param rate before it, in bytes per millisecond */
+  #step(to: number, rate: number): void {
+    this.#since = undefined
     this.#before = rate
-    this.wanted = Math.min(this.#most, Math.max(this.wanted * 2, this.#streams))
+    this.wanted = Math.min(this.#most, to)
   }
 }

@@ -108,7 +108,8 @@ export class RateControl {
     if (this.#delivered > this.#limitedUntil) this.#limitedUntil = 0
     this.#aggregate(bytes, now)
     if (!this.#starting || this.#startWindow > this.#startTarget) return
-    this.#startWindow = Math.min(MOST, this.#startWindow + bytes)
+    // Threefold in a round trip, about as TCP's own start: where packets are lost a round trip of ours lasts longer than one of TCP's.
+    this.#startWindow = Math.min(MOST, this.#startWindow + 2 * bytes)
   }
 
   /** A line that retransmits delivers nothing, then much at once: what may be in flight must last until it does. */

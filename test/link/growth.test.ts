@@ -35,14 +35,14 @@ describe('how many carriers', () => {
     )
   })
 
-  it('several streams of bulk get one each at once', () => {
+  it('several streams of bulk get one each, at the first look', () => {
     assert.deepEqual(
       watched((carriers) => carriers * 2_500, 6, 10_000),
-      ['6 at 400', '8 at 800'],
+      ['6 at 100', '8 at 500'],
     )
     assert.deepEqual(
       watched((carriers) => carriers * 2_500, 100, 10_000),
-      ['8 at 400'],
+      ['8 at 100'],
     )
   })
 
