@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type net from 'node:net'
 import { describe, it } from 'node:test'
-import { connectTo, echo, listen, receive, receiveAll, until } from '../helpers/net.js'
+import { connectTo, echo, listen, receiveAll, say, until } from '../helpers/net.js'
 import { Random } from '../helpers/random.js'
 import { type SessionRig, startSessionRig } from '../helpers/session-rig.js'
 
@@ -39,11 +39,6 @@ async function swap(socket: net.Socket, seed: number): Promise<string> {
   socket.end()
   await ended
   return hash.digest('hex')
-}
-
-async function say(socket: net.Socket, text: string): Promise<void> {
-  socket.write(text)
-  assert.equal((await receive(socket, text.length)).toString(), text)
 }
 
 describe('faults with real sockets', () => {

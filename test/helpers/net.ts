@@ -77,13 +77,16 @@ export function receive(socket: net.Socket, length: number): Promise<Buffer> {
       chunks.push(chunk)
       got += chunk.length
       if (got < length) return
-      socket.off('data', onData)
+      socket.off('data', onData).off('end', onEnd).off('error', reject)
+      // What goes wrong later is for whoever reads next.
+      if (socket.listenerCount('error') === 0) socket.on('error', () => {})
       socket.pause()
       resolve(Buffer.concat(chunks))
     }
+    const onEnd = () => reject(new Error(`ended after ${got} of ${length} bytes`))
     socket.on('data', onData)
     socket.resume()
-    socket.once('end', () => reject(new Error(`ended after ${got} of ${length} bytes`)))
+    socket.once('end', onEnd)
     socket.once('error', reject)
   })
 }
