@@ -98,7 +98,7 @@ const COMMANDS = {
     }
     if (rest.includes('--quick')) return
     // The long line needs namespaces of its own.
-    if (process.getuid?.() === 0) node(join(root, 'bench', 'line.mjs'))
+    if (process.getuid?.() === 0) node(join(root, 'bench', 'line.mjs'), ...rest)
     // Figures that tests assert: framing, shares, memory.
     await test(['session/rules', 'bounds'])
   },
