@@ -10,7 +10,7 @@ import { cpus, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { python, which } from '../tools/provision.mjs'
 import { root } from '../tools/root.mjs'
-import { endAll, output, percentile, said, start } from './processes.mjs'
+import { argument, endAll, freePort, iperf, output, percentile, said, sleep, start } from './processes.mjs'
 import { buildWithoutReplay } from './without-replay.mjs'
 
 const quick = process.argv.includes('--quick')
@@ -22,21 +22,7 @@ const SAMPLES = quick ? 300 : 4_000
 const [IDLE, MANY_IDLE] = quick ? [100, 200] : [2_000, 8_000]
 const HERTZ = 100
 
-function argument(name, preset) {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? preset : Number(process.argv[at + 1])
-}
-
 const run = (program, args) => output(start(program, args))
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 async function connectTo(port) {
   for (let tries = 0; ; tries++) {
@@ -46,7 +32,7 @@ async function connectTo(port) {
       return socket
     } catch (error) {
       if (tries > 200) throw error
-      await new Promise((resolve) => setTimeout(resolve, 25))
+      await sleep(25)
     }
   }
 }
@@ -133,9 +119,6 @@ const WAYS = {
   'sluice, TLS': (target) => sluice(target, true),
 }
 
-/** Bulk only: the same build, which forgets what it has sent. Beside `sluice` it shows the price of replay. */
-const WITHOUT_REPLAY = 'sluice, no replay'
-
 /** ssh's own forward, to an sshd of ours; what it costs is mostly in children of both, so their CPU is not counted. */
 async function sshForward(target) {
   const folder = join(tmpdir(), `sluice-bench-ssh-${process.pid}-${target}`)
@@ -163,30 +146,10 @@ async function sshForward(target) {
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]
 
-/** One iperf3 test; its server takes one at a time and may still be ending the last one. */
-async function iperfOnce(args) {
-  for (let tries = 0; ; tries++) {
-    const running = start('iperf3', args)
-    await once(running.child, 'close')
-    const result = JSON.parse(running.out)
-    if (result.error === undefined) return result
-    if (tries > 20) throw new Error(`iperf3 ${args.join(' ')}: ${result.error}`)
-    await new Promise((resolve) => setTimeout(resolve, 200))
-  }
-}
-
-async function iperf(way, ...flags) {
+async function bulk(way, ...flags) {
   const before = way.pids?.length ? usage(way.pids) : undefined
-  const { end } = await iperfOnce([
-    '-c',
-    '127.0.0.1',
-    '-p',
-    String(way.port),
-    '-t',
-    String(BULK_SECONDS),
-    '-J',
-    ...flags,
-  ])
+  const args = ['-c', '127.0.0.1', '-p', String(way.port), '-t', String(BULK_SECONDS), '-J', ...flags]
+  const end = await iperf(() => start('iperf3', args))
   const sent = end.sum_sent.bytes
   const received = end.sum_received.bytes
   if (received === 0 || received > sent) throw new Error(`iperf3 counted ${received} received of ${sent} sent`)
@@ -340,7 +303,16 @@ if (missing.length > 0) {
   process.exit(1)
 }
 
+/** Titles, and flags of iperf3. */
+const BULK = [
+  ['bulk up', '-P', '1'],
+  ['bulk down', '-R'],
+  ['bulk up, 8 at once', '-P', '8'],
+  ['bulk down, 8 at once', '-P', '8', '-R'],
+]
 const table = {}
+/** What it costs that what was sent is kept, beside the same build, which forgets it. */
+const price = {}
 const put = (metric, results, field, digits = 2) => {
   table[metric] = Object.fromEntries(
     Object.entries(results).map(([name, result]) => [
@@ -352,17 +324,18 @@ const put = (metric, results, field, digits = 2) => {
 const all = Object.keys(WAYS)
 try {
   const targets = await startTargets()
-  const bulk = await waysTo(targets.iperf, all)
-  bulk[WITHOUT_REPLAY] = await sluice(targets.iperf, false, [], [buildWithoutReplay()])
-  for (const [title, ...flags] of [
-    ['bulk up', '-P', '1'],
-    ['bulk down', '-R'],
-    ['bulk up, 8 at once', '-P', '8'],
-    ['bulk down, 8 at once', '-P', '8', '-R'],
-  ]) {
-    const results = await compare(bulk, (way) => iperf(way, ...flags))
+  const streams = await waysTo(targets.iperf, all)
+  for (const [title, ...flags] of BULK) {
+    const results = await compare(streams, (way) => bulk(way, ...flags))
     put(`${title}, Gbit/s`, results, 'gbits')
     put(`${title}, CPU s/GB`, results, 'cpuPerGb', 3)
+  }
+  const both = { kept: streams.sluice, not: await sluice(targets.iperf, false, [], [buildWithoutReplay()]) }
+  for (const [title, ...flags] of BULK) {
+    // The other has done all of the above, and its code is compiled.
+    await bulk(both.not, ...flags)
+    const { kept, not } = await compare(both, (way) => bulk(way, ...flags), quick ? 1 : 4 * ROUNDS)
+    price[title] = { rate: kept.gbits / not.gbits, cpu: kept.cpuPerGb / not.cpuPerGb }
   }
   const echo = await waysTo(targets.echo, all)
   for (const way of Object.values(echo)) await echoCheck(way.port)
@@ -396,19 +369,14 @@ const show = (value, relay) =>
 console.log(
   `Medians of ${ROUNDS} rounds, Node ${process.version}, ${cpus().length} cores; in brackets the ratio to the plain Node relay.\n`,
 )
-const columns = [...all, WITHOUT_REPLAY]
-console.log(`| | ${columns.join(' | ')} |\n| --- |${columns.map(() => ' --- |').join('')}`)
+console.log(`| | ${all.join(' | ')} |\n| --- |${all.map(() => ' --- |').join('')}`)
 for (const [metric, row] of Object.entries(table))
-  console.log(`| ${metric} | ${columns.map((name) => show(row[name], row.relay)).join(' | ')} |`)
-for (const [metric, row] of Object.entries(table)) {
-  if (row[WITHOUT_REPLAY] === undefined) continue
-  console.log(
-    `Price of replay, ${metric}: ${(row.sluice / row[WITHOUT_REPLAY]).toFixed(3)} of the same build without it`,
-  )
-}
+  console.log(`| ${metric} | ${all.map((name) => show(row[name], row.relay)).join(' | ')} |`)
+for (const [title, { rate, cpu }] of Object.entries(price))
+  console.log(`Price of replay, ${title}: ${rate.toFixed(3)} of the rate, ${cpu.toFixed(3)} of the CPU without it`)
 mkdirSync(join(root, 'artifacts'), { recursive: true })
 writeFileSync(
   join(root, 'artifacts', 'bench.json'),
-  JSON.stringify({ node: process.version, rounds: ROUNDS, table }, undefined, 2),
+  JSON.stringify({ node: process.version, rounds: ROUNDS, table, price }, undefined, 2),
 )
 process.exit(0)

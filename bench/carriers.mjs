@@ -6,13 +6,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { endAll, percentile, said, start } from './processes.mjs'
+import { argument, endAll, freePort, iperf, percentile, said, start } from './processes.mjs'
 
 const quick = process.argv.includes('--quick')
-const argument = (name, preset) => {
-  const at = process.argv.indexOf(name)
-  return at > 0 ? Number(process.argv[at + 1]) : preset
-}
 const SECONDS = argument('--seconds', quick ? 1 : 4)
 const ROUNDS = argument('--rounds', quick ? 1 : 3)
 const BYTES = quick ? 200 : 2_000
@@ -20,14 +16,6 @@ const KINDS = ['websocket', 'http2', 'stream', 'poll']
 const node = process.execPath
 const folder = mkdtempSync(join(tmpdir(), 'sluice-carriers-'))
 const port = (running, pattern) => said(running, pattern).then(([, found]) => Number(found))
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  return port
-}
 
 /** Ports of this way for bulk and for echo. */
 async function bare(targets) {
@@ -58,10 +46,8 @@ async function sluice(kind, targets) {
 }
 
 async function bulk(to, ...flags) {
-  const running = start('iperf3', ['-c', '127.0.0.1', '-p', String(to), '-t', String(SECONDS), '-J', ...flags])
-  await once(running.child, 'close')
-  const { end, error } = JSON.parse(running.out)
-  if (error !== undefined) throw new Error(error)
+  const args = ['-c', '127.0.0.1', '-p', String(to), '-t', String(SECONDS), '-J', ...flags]
+  const end = await iperf(() => start('iperf3', args))
   return end.sum_received.bits_per_second / 1e6
 }
 

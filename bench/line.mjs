@@ -10,7 +10,7 @@ import net from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { root } from '../tools/root.mjs'
-import { endAll, output, percentile, said, sleep, start } from './processes.mjs'
+import { argument, endAll, iperf, output, percentile, said, sleep, start } from './processes.mjs'
 
 const self = fileURLToPath(import.meta.url)
 
@@ -78,8 +78,7 @@ if (probe > 0) {
 }
 
 const quick = process.argv.includes('--quick')
-const at = process.argv.indexOf('--seconds')
-const SECONDS = at > 0 ? Number(process.argv[at + 1]) : quick ? 3 : 8
+const SECONDS = argument('--seconds', quick ? 3 : 8)
 const KEYS = quick ? 300 : 2_000
 /** Names, whether over TLS, and further flags of `connect`. */
 const WAYS = [
@@ -156,15 +155,9 @@ async function measure(what, { host, echo, udp }, count) {
 }
 
 async function bulk(way, ...flags) {
-  for (let tries = 0; ; tries++) {
-    const args = ['-c', way.host, '-p', String(way.bulk), '-t', String(SECONDS), '-J', ...flags]
-    const running = inside(A, 'iperf3', ...args)
-    await once(running.child, 'close')
-    const result = JSON.parse(running.out)
-    if (result.error === undefined) return result.end.sum_received.bits_per_second / 1e6
-    if (tries > 5) throw new Error(result.error)
-    await sleep(500)
-  }
+  const args = ['-c', way.host, '-p', String(way.bulk), '-t', String(SECONDS), '-J', ...flags]
+  const end = await iperf(() => inside(A, 'iperf3', ...args))
+  return end.sum_received.bits_per_second / 1e6
 }
 
 /** Time of all CPUs so far, in ticks. */

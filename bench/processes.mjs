@@ -1,12 +1,19 @@
 // Processes that a bench starts, and ends with itself.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import net from 'node:net'
 import { root } from '../tools/root.mjs'
 
 export const TOKEN = 'bench-token-0123456789abcdef'
 export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 export const percentile = (values, p) =>
   [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor((values.length * p) / 100))]
+
+/** The number that follows this flag of the command line. */
+export const argument = (name, preset) => {
+  const at = process.argv.indexOf(name)
+  return at < 0 ? preset : Number(process.argv[at + 1])
+}
 
 const children = []
 
@@ -39,6 +46,31 @@ export async function output(running) {
   const [code] = await once(running.child, 'close')
   if (code !== 0) throw new Error(`ended with ${code}: ${running.out.slice(-500)}`)
   return running.out
+}
+
+export async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/**
+ * What iperf3 says of one test, which `begin` starts. Its server takes one at a time and may still be ending the last one: then it
+ * is tried again, as it is after any other failure, which is told.
+ */
+export async function iperf(begin) {
+  for (let tries = 1; ; tries++) {
+    const running = begin()
+    await once(running.child, 'close')
+    const { end, error } = JSON.parse(running.out)
+    if (error === undefined) return end
+    if (tries === 20) throw new Error(`${running.child.spawnargs.join(' ')}: ${error}`)
+    if (!/busy/.test(error)) console.error(`iperf3 is started again: ${error}`)
+    await sleep(250)
+  }
 }
 
 export async function endAll() {

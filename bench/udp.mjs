@@ -7,13 +7,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { root } from '../tools/root.mjs'
-import { endAll, output, said, sleep, start } from './processes.mjs'
+import { argument, endAll, output, said, sleep, start } from './processes.mjs'
 
 const self = fileURLToPath(import.meta.url)
-const argument = (name, preset) => {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? preset : Number(process.argv[at + 1])
-}
 const quick = process.argv.includes('--quick')
 const FLOWS = quick ? 100 : 1_000
 const RATE = 20
