@@ -117,16 +117,8 @@ export class ClientLink {
       stopped: () => this.#aborted,
       pause: (milliseconds) => this.#pause(milliseconds),
       join: (open) => this.#join(open),
-      retire: (numbers) => {
-        this.#retire(numbers)
-        this.#pump!.flush()
-      },
-      full: () => this.#session!.carriers.length >= this.#first!.parameters.max_carriers,
-      replace: (number) => {
-        this.#retire([number])
-        this.#supply.fill()
-        this.#pump!.flush()
-      },
+      retire: (numbers) => this.#retire(numbers),
+      renew: (number) => this.#supply.renew(number),
       cuts: () => options.cuts?.(),
       learned: () => options.events?.learned?.(),
     })
@@ -135,8 +127,8 @@ export class ClientLink {
       carriers: options.carriers ?? 'auto',
       session: () => this.#session!,
       // A carrier over HTTP/1.1 uses several connections as it is.
-      most: () =>
-        this.#ways.current === 'websocket' || this.#ways.current === 'http2' ? this.#first!.parameters.max_carriers : 1,
+      several: () => this.#ways.current === 'websocket' || this.#ways.current === 'http2',
+      allowed: () => this.#first!.parameters.max_carriers,
       stopped: () => this.#aborted,
       pause: (milliseconds) => this.#pause(milliseconds),
       bring: () =>
@@ -144,7 +136,6 @@ export class ClientLink {
           this.#session!.waiting ? this.#ways.open(route, abort) : this.#ways.again(route, abort),
         ),
       brought: () => this.#moves.improveLater(),
-      renew: (number) => this.#moves.renew(number),
       retire: (numbers) => this.#retire(numbers),
       giveUp: (error) => this.#giveUp(error),
       retrying: (why, delay) => options.events?.retrying?.(why, delay),
@@ -173,10 +164,8 @@ export class ClientLink {
         opened: (stream) => this.#opened(stream),
         wake: () => pump.wake(),
         gaveUp: (carrier, why) => pump.gaveUp(carrier, why),
-        goaway: (scope, carrier) => {
-          if (scope === 'session') this.#options.events?.leaving?.()
-          else this.#moves.renew(carrier)
-        },
+        goaway: () => this.#options.events?.leaving?.(),
+        renew: (carrier) => this.#supply.renew(carrier),
         busy: () => this.#supply.watch(),
         closed: (code, text, byPeer) => this.#closed(code, text, byPeer),
       },
@@ -316,6 +305,7 @@ export class ClientLink {
 
   #retire(numbers: readonly number[]): void {
     for (const number of numbers) this.#pump!.retire(number)
+    this.#pump!.flush()
   }
 
   #giveUp(error: SluiceError): void {

@@ -25,10 +25,8 @@ export interface MovesOptions {
   join(open: (route: string, abort: Abort) => Promise<Won>): Promise<number | undefined>
   /** Closes carriers once what they have in flight is settled. */
   retire(numbers: readonly number[]): void
-  /** Whether the session has as many carriers as it may have. */
-  full(): boolean
-  /** Closes a carrier; another comes for it. */
-  replace(number: number): void
+  /** Opens another carrier in the place of this one. */
+  renew(number: number): void
   cuts(): PathCuts | undefined
   /** Something was learned of the path. */
   learned(): void
@@ -55,19 +53,14 @@ export class Moves {
     void pause(delay * (1 + host.random() / 4)).then(async () => {
       this.#improving = false
       if (session().over || stopped() || !ways.improvable) return
-      if (!session().waiting) {
-        await this.#move(
-          (route, abort) => ways.improve(route, abort),
-          () => session().carriers,
-        )
-      }
+      if (!session().waiting) await this.#improve()
       this.improveLater()
     })
   }
 
   /** A carrier has come: where the path is known to cut what is old, the next one is opened before that. */
   renewLater(number: number): void {
-    const { host, session, stopped, cuts, learned } = this.#options
+    const { host, session, stopped, cuts, learned, renew } = this.#options
     const age = cuts()?.age
     if (age === undefined) return
     const trial = ++this.#renewals % TRIAL === 0
@@ -77,27 +70,18 @@ export class Moves {
         cuts()?.outlived()
         learned()
       } else {
-        this.renew(number)
+        renew(number)
       }
     })
   }
 
-  /** Opens another carrier of the same kind in the place of this one: after it, where there may be no more at once. */
-  renew(number: number): void {
-    if (this.#options.full()) return this.#options.replace(number)
-    void this.#move(
-      (route, abort) => this.#options.ways.again(route, abort),
-      () => [number],
-    )
-  }
-
-  /** Joins with another carrier, then closes some of the others. */
-  async #move(open: (route: string, abort: Abort) => Promise<Won>, others: () => readonly number[]): Promise<void> {
-    const { join, retire, session } = this.#options
+  /** Joins with a carrier of a better kind, then closes all others. */
+  async #improve(): Promise<void> {
+    const { join, ways, retire, session } = this.#options
     try {
-      const number = await join(open)
+      const number = await join((route, abort) => ways.improve(route, abort))
       if (number === undefined || session().over) return
-      retire(others().filter((other) => other !== number && session().carriers.includes(other)))
+      retire(session().carriers.filter((other) => other !== number))
     } catch {
       // Nothing is lost: what was in the way still is, and the session has what it had.
     }

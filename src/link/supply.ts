@@ -17,8 +17,10 @@ export interface SupplyOptions {
   readonly carriers: number | 'auto'
   /** The session that is supplied. */
   session(): Session
-  /** How many carriers it may have, of the kind that is used now. */
-  most(): number
+  /** Whether several carriers are of use, of the kind that is used now. */
+  several(): boolean
+  /** How many the server allows. */
+  allowed(): number
   /** Whether no more attempts are to be made. */
   stopped(): boolean
   /** Waits, or until it is told to try now. */
@@ -26,8 +28,6 @@ export interface SupplyOptions {
   /** Adds a carrier. @throws SluiceError */
   bring(): Promise<unknown>
   brought(): void
-  /** Opens another carrier in the place of this one. */
-  renew(number: number): void
   /** Closes carriers once what they have in flight is settled. */
   retire(numbers: readonly number[]): void
   /** The session is lost for good. */
@@ -43,8 +43,8 @@ export class Supply {
   readonly #options: SupplyOptions
   #wanted: number
   #growth: Growth | undefined
-  /** Carriers in whose place others were opened. */
-  readonly #renewed = new Set<number>()
+  /** Carriers that are closed as others come in their place. */
+  readonly #old = new Set<number>()
   /** Attempts at carriers that are under way. */
   #bringing = 0
 
@@ -63,20 +63,35 @@ export class Supply {
   fill(): void {
     const session = this.#options.session()
     if (session.over || this.#options.stopped()) return
-    const missing = (session.waiting ? 1 : this.#target) - session.carriers.length - this.#bringing
+    const missing = (session.waiting ? 1 : this.#target) - this.#kept - this.#bringing
     for (let i = 0; i < missing; i++) void this.#bring()
   }
 
+  /** Opens another carrier in the place of this one: before it is closed, or after, where there may be no more at once. */
+  renew(number: number): void {
+    const { session, allowed, retire } = this.#options
+    if (session().carriers.length + this.#bringing < allowed()) this.#old.add(number)
+    else retire([number])
+    this.fill()
+  }
+
+  /** How many carriers there are that are to stay. */
+  get #kept(): number {
+    return this.#options.session().carriers.filter((number) => !this.#old.has(number)).length
+  }
+
   get #target(): number {
-    return Math.min(this.#wanted, this.#options.most())
+    const { several, allowed } = this.#options
+    return several() ? Math.min(this.#wanted, allowed()) : 1
   }
 
   get #missing(): boolean {
-    return this.#options.session().carriers.length < this.#target
+    return this.#kept < this.#target
   }
 
   /** The server, or the network, gives no more than these. */
   #settleFor(carriers: number): void {
+    this.#old.clear()
     this.#wanted = Math.max(1, carriers)
     this.#growth?.refused(this.#wanted, this.#options.host.now())
   }
@@ -90,6 +105,7 @@ export class Supply {
       try {
         await bring()
         brought()
+        this.#retireOld()
         break
       } catch (error) {
         if (session.over || stopped()) break
@@ -120,8 +136,6 @@ export class Supply {
       const { figures } = session
       const next = growth.look(host.now(), figures, session.countMoved(STREAM_OF_BULK))
       this.#wanted = growth.wanted
-      const [only, other] = figures.carriers
-      if (only?.worn && other === undefined) this.#renew(only.number)
       if (next !== undefined) host.after(next, look)
       else session.watch(MAYBE_BULK)
       if (growth.wanted < session.carriers.length) this.#shrink(growth.wanted)
@@ -130,11 +144,13 @@ export class Supply {
     host.after(100, look)
   }
 
-  /** Several share the line, so that one of them may well have less than it had alone; and each new one begins anew. */
-  #renew(number: number): void {
-    if (this.#renewed.has(number)) return
-    this.#renewed.add(number)
-    this.#options.renew(number)
+  /** One has come: an old one goes. */
+  #retireOld(): void {
+    const { carriers } = this.#options.session()
+    for (const number of this.#old) {
+      this.#old.delete(number)
+      if (carriers.includes(number)) return this.#options.retire([number])
+    }
   }
 
   /** Closes carriers that nothing needs, the slowest first. */

@@ -57,6 +57,8 @@ export class Carrier {
   /** When a PING that is not answered yet was sent. */
   askedAt: number | undefined
   pingDue = false
+  /** Whether the peer is to be told that another should take its place. */
+  goawayDue = false
   pong: Uint8Array | undefined
   /** The stream and the offset of the data that streams in. */
   current: Stream | undefined

@@ -48,7 +48,7 @@ export class Core implements StreamOwner {
   /** Streams with control frames due, in order. */
   controlLine: Stream[] = []
   maxStreamsDue = false
-  /** GOAWAYs to send: for carriers, and of the session with its limit. */
+  /** The GOAWAY of the session to send: its limit. */
   goawayDue: number | undefined
   /** What the peer's GOAWAY of the session allows us to open. */
   peerLimit: number = Number.POSITIVE_INFINITY
@@ -196,6 +196,7 @@ export class Core implements StreamOwner {
   /** What a message stood for is to be sent again, as far as it is not done; the message keeps its own hold on its memory. */
   sendAgain({ kind, stream, offset, bytes, memory, mask }: Sent): void {
     if (kind === 'maxStreams') this.maxStreamsDue = true
+    if (kind === 'goaway') this.goawayDue ??= offset
     if (stream === undefined) return
     if (bytes !== undefined) this.#dataAgain(stream, { offset, bytes, memory }, mask)
     if (kind === 'data') return

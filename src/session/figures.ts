@@ -14,8 +14,6 @@ export interface CarrierFigures {
   readonly silentFor: number
   /** Whether it gives no sign, so that nothing new is sent on it. */
   readonly stalled: boolean
-  /** Whether it carries much less than it once did, though there is always more to send: a new one would begin anew. */
-  readonly worn: boolean
 }
 
 /** Figures of a session, for people and metrics. */
@@ -58,7 +56,6 @@ export function figuresOf(core: Core): SessionFigures {
       leastRoundTrip: flight.rate.least,
       silentFor: core.now - heardAt,
       stalled: suspected,
-      worn: flight.pace.worn,
     })),
     held: core.heldBytes,
     mostHeld: core.mostHeld,

@@ -15,6 +15,7 @@ export type SentKind =
   | 'credit'
   | 'maxStreams'
   | 'goaway'
+  | 'leave'
 
 /** From this part of the window on, as much is in flight as may be. */
 const FULL = 0.75
@@ -25,7 +26,7 @@ export class Sent implements SendMark {
   readonly stream: Stream | undefined
   /** Bytes of the whole message. */
   readonly size: number
-  /** For 'data' and 'open': what is kept to be sent again. For 'credit': the offset that was granted. */
+  /** For 'data' and 'open': what is kept to be sent again. For 'credit': the offset that was granted. For 'goaway': the limit. */
   readonly offset: number
   readonly bytes: Uint8Array | undefined
   readonly memory: Memory | undefined

@@ -65,7 +65,7 @@ export class Outgoing {
     return this.#sessionControl(main) ?? this.#streamControl(main) ?? this.#datagram() ?? this.#data(main)
   }
 
-  /** PONG, ACK and PING: what belongs to one carrier and starts no ACK. */
+  /** PONG, ACK, PING and GOAWAY: what belongs to one carrier. */
   #carrierControl(carrier: Carrier): OutgoingMessage | undefined {
     if (carrier.pong !== undefined) {
       const frame: Frame = { type: 'PONG', opaque: carrier.pong }
@@ -73,9 +73,13 @@ export class Outgoing {
       return this.#quiet(carrier, frame)
     }
     if (carrier.ackDue(this.#core.now)) return this.#quiet(carrier, carrier.makeAck(this.#core.now))
-    if (!carrier.pingDue) return undefined
-    carrier.pingDue = false
-    return this.#quiet(carrier, { type: 'PING', opaque: new Uint8Array(0) })
+    if (carrier.pingDue) {
+      carrier.pingDue = false
+      return this.#quiet(carrier, { type: 'PING', opaque: new Uint8Array(0) })
+    }
+    if (!carrier.goawayDue) return undefined
+    carrier.goawayDue = false
+    return this.#control(carrier, 'leave', { type: 'GOAWAY', scope: 'carrier', limit: 0 })
   }
 
   #sessionControl(carrier: Carrier): OutgoingMessage | undefined {
@@ -88,7 +92,7 @@ export class Outgoing {
     if (core.goawayDue !== undefined) {
       const limit = core.goawayDue
       core.goawayDue = undefined
-      return this.#control(carrier, 'goaway', { type: 'GOAWAY', scope: 'session', limit })
+      return this.#control(carrier, 'goaway', { type: 'GOAWAY', scope: 'session', limit }, undefined, limit)
     }
     return undefined
   }

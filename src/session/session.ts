@@ -19,6 +19,7 @@ import { Incoming } from './incoming.ts'
 import { DEFAULT_LIVENESS, judge, type LivenessOptions, livenessDeadline } from './liveness.ts'
 import type { Memory } from './memory.ts'
 import { Outgoing, type OutgoingMessage } from './outgoing.ts'
+import { Wear } from './pace.ts'
 import { Due, type Stream } from './stream.ts'
 import type { StreamHandler } from './stream-contracts.ts'
 import type { Role } from './streams.ts'
@@ -31,8 +32,10 @@ export interface SessionEvents {
   wake(): void
   /** The session gave this carrier up: close it. */
   gaveUp(carrier: number, why: string): void
-  /** The peer wants no new streams, on a carrier or at all. */
-  goaway?(scope: 'carrier' | 'session', carrier: number): void
+  /** The peer wants no new streams. */
+  goaway?(): void
+  /** A client is to open another carrier in the place of this one: TCP on it is worn, or the server says so. */
+  renew?(carrier: number): void
   /** As much has moved as {@link Session.watch} asked for. */
   busy?(): void
   /** The session is over; transmit what is left, then close its carriers. */
@@ -69,6 +72,8 @@ export class Session {
   readonly #outgoing: Outgoing
   #liveness: LivenessOptions
   readonly #set: CarrierSet
+  readonly #wear = new Wear()
+  readonly #alive = (): readonly Carrier[] => this.#core.alive()
   readonly #resumeFor: number
   readonly #closeOn: number[] = []
   #waitingSince: number | undefined
@@ -250,6 +255,15 @@ export class Session {
   end(carrier: number, now: number): void {
     this.#guard(carrier, now, (known) => known.end(now))
     if (this.#core.carriers.get(carrier)?.ackDue(now)) this.#core.wake()
+    for (const worn of this.#wear.look(this.#alive, now)) this.#replace(worn)
+  }
+
+  /** The client opens carriers; the server can but ask for it. */
+  #replace(worn: Carrier): void {
+    if (this.role === 'client') return this.#events.renew?.(worn.number)
+    worn.leaving = true
+    worn.goawayDue = true
+    this.#core.wake()
   }
 
   #guard(carrier: number, now: number, act: (carrier: Carrier) => void): void {
@@ -337,16 +351,17 @@ export class Session {
 
   #goaway(scope: 'carrier' | 'session', carrier: Carrier, limit: number): void {
     const core = this.#core
-    if (scope === 'carrier') carrier.leaving = true
-    else {
-      core.peerLimit = Math.min(core.peerLimit, limit)
-      for (const stream of [...core.streams.all()]) {
-        if (!stream.opener || stream.id < core.peerLimit || stream.answered) continue
-        stream.peerFailed(OpenError.GOING_AWAY, 'the server takes no new streams')
-        stream.checkOver()
-      }
+    if (scope === 'carrier') {
+      carrier.leaving = true
+      return this.#events.renew?.(carrier.number)
     }
-    this.#events.goaway?.(scope, carrier.number)
+    core.peerLimit = Math.min(core.peerLimit, limit)
+    for (const stream of [...core.streams.all()]) {
+      if (!stream.opener || stream.id < core.peerLimit || stream.answered) continue
+      stream.peerFailed(OpenError.GOING_AWAY, 'the server takes no new streams')
+      stream.checkOver()
+    }
+    this.#events.goaway?.()
   }
 
   /** Whether nothing is left to say: no stream lives and all is acknowledged. */

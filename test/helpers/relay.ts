@@ -11,6 +11,8 @@ export class Relay {
   /** For the next connections, in order: after how many bytes from the server each is cut. */
   readonly #cutAfter: number[] = []
   #delay = 0
+  /** What each connection brings at most, in bytes per millisecond. */
+  readonly #rates = new Map<[net.Socket, net.Socket], number>()
   /** Milliseconds after which each further connection is cut. */
   oldest: number | undefined
   /** Connections so far, and cuts. */
@@ -56,6 +58,11 @@ export class Relay {
     const said = (pair: [net.Socket, net.Socket]) => pair[0].bytesRead - (before.get(pair) ?? 0)
     const [busiest] = [...this.#pairs].sort((a, b) => said(b) - said(a))
     if (busiest !== undefined) this.#silent.add(busiest)
+  }
+
+  /** One of the open connections brings no more than this from now on, in bytes per millisecond. */
+  slow(which: number, rate: number): void {
+    this.#rates.set([...this.#pairs][which]!, rate)
   }
 
   /** Cuts the next connections, in order, each after so many bytes from the server. */
@@ -135,7 +142,14 @@ export class Relay {
           from.pause()
           to.once('drain', () => from.resume())
         }
-        if (this.#delay === 0) pass()
+        const rate = this.#rates.get(pair)
+        if (rate !== undefined) {
+          from.pause()
+          setTimeout(() => {
+            from.resume()
+            pass()
+          }, chunk.length / rate)
+        } else if (this.#delay === 0) pass()
         else setTimeout(pass, this.#delay)
       })
       from.on('error', () => {})

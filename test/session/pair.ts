@@ -65,6 +65,8 @@ export class Pair {
   messages = 0
   sentBytes = 0
   onOpened: (stream: Stream) => void = () => {}
+  onRenew: (carrier: number) => void = () => {}
+  onGoaway: () => void = () => {}
   onMessage: (from: 'client' | 'server', bytes: Uint8Array, carrier: number) => void = () => {}
   /** What else is to happen, by time. */
   readonly #plans: { at: number; act: () => void }[] = []
@@ -84,6 +86,8 @@ export class Pair {
     return {
       opened: (stream) => this.onOpened(stream),
       wake: () => {},
+      renew: (carrier) => this.onRenew(carrier),
+      goaway: () => this.onGoaway(),
       gaveUp: (carrier, why) => {
         this.gaveUp.push(`${role} ${carrier}: ${why}`)
         this.#notice(role, this.carriers.get(carrier)!)
