@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { root } from './root.mjs'
 
 const { buildProgram } = await import(join(root, 'dist', 'cli', 'program.js'))
-const { CODES } = await import(join(root, 'dist', 'errors', 'index.js'))
+const { CODES, FAULTS } = await import(join(root, 'dist', 'errors', 'index.js'))
 const { METRICS } = await import(join(root, 'dist', 'cli', 'serve', 'metrics.js'))
 const program = buildProgram(() => {})
 
@@ -53,7 +53,7 @@ function markdown() {
     if (after !== '') parts.push(`\`\`\`\n${after}\n\`\`\`\n`)
   }
   const codes = Object.entries(CODES).map(
-    ([code, { meaning, fault, exit }]) => `| ${code} | ${cell(meaning)} | ${fault} | ${exit} |`,
+    ([code, { meaning, exit }]) => `| ${code} | ${cell(meaning)} | ${FAULTS[code]} | ${exit} |`,
   )
   parts.push(
     `## Error codes\n\n"Fault" says whose turn it is: here, at the other end, or in between. The last column is the exit code.\n\n| Code | Meaning | Fault | Exit |\n| --- | --- | --- | --- |\n${codes.join('\n')}\n`,

@@ -1,4 +1,4 @@
-import { CODES, type SluiceErrorCode } from './codes.ts'
+import { FAULTS, type Fault, type SluiceErrorCode } from './codes.ts'
 
 /** Facts that some codes carry beside the message. */
 export interface SluiceErrorFacts {
@@ -33,9 +33,9 @@ export class SluiceError extends Error {
     this.closeCode = facts.closeCode
   }
 
-  /** Who is to act: see {@link CODES}. */
-  get fault(): 'local' | 'remote' | 'network' {
-    return CODES[this.code].fault
+  /** Who is to act: see {@link FAULTS}. */
+  get fault(): Fault {
+    return FAULTS[this.code]
   }
 }
 

@@ -122,7 +122,7 @@ describe('in Chromium', () => {
   it('the library speaks Redis and the start-up of PostgreSQL over one tunnel', async (t) => {
     if (!need(t, 'chromium', 'redis-server')) return
     const script = await bundle()
-    assert.ok(script.length < 86_000, `the bundle has ${script.length} bytes`)
+    assert.ok(script.length < 85_000, `the bundle has ${script.length} bytes`)
     assert.doesNotMatch(script, /node:/)
     // What PostgreSQL answers an SSLRequest with, when it has no TLS.
     const database = await listen((socket) => socket.once('data', () => socket.write('N')))
