@@ -73,7 +73,7 @@ const COMMANDS = {
   'test:faults': async () => {
     build()
     await provision()
-    await test(['faults', 'e2e/session', 'programs'])
+    await test(['faults', 'link', 'server/revoke', 'e2e/session', 'programs'])
   },
   'test:long': async () => {
     process.env.SLUICE_LONG = '1'

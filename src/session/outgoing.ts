@@ -23,6 +23,8 @@ export interface OutgoingMessage {
 const SLACK = 64 * 1024
 /** A datagram waits no longer than this in the queue of the line: beyond it, it is as good as lost. */
 const DATAGRAM_WINDOW = 128 * 1024
+/** What a carrier that gives no sign, or is leaving, is thought to take longer than any other, in milliseconds. */
+const BAD = 1e6
 /** OPEN without data is not worth more than this much of its first data in the same message. */
 const FIRST_DATA = 64 * 1024
 
@@ -273,8 +275,12 @@ export class Outgoing {
     let best: Carrier | undefined
     let least = Number.POSITIVE_INFINITY
     for (const carrier of this.#core.carriers.values()) {
-      if (!carrier.alive || carrier === but || (slack !== undefined && !this.#hasRoom(carrier, slack))) continue
-      const delay = carrier.expectedDelay(size) + (carrier.suspected || carrier.leaving ? 1e6 : 0)
+      if (!carrier.alive || carrier === but) continue
+      const bad = carrier.suspected || carrier.leaving
+      // Data waits for a good one rather than on a bad one.
+      if (!bad && slack !== undefined) least = Math.min(least, BAD)
+      if (slack !== undefined && !this.#hasRoom(carrier, slack)) continue
+      const delay = carrier.expectedDelay(size) + (bad ? BAD : 0)
       if (delay >= least) continue
       best = carrier
       least = delay

@@ -25,8 +25,8 @@ const GAIN_START = 2.89
 /** However long what is in flight waits, so much stays: enough for the line. */
 const GAIN_LEAST = 1.25
 /** What waits for longer than this all the time, in milliseconds or of the round trip, whichever is more, waits for nothing. */
-const STANDING = 20
-const STANDING_SHARE = 0.4
+const STANDING = 10
+const STANDING_SHARE = 0.2
 /** While ACKs come this often, in milliseconds or of the round trip, whichever is more, nothing is being sent again by TCP. */
 const STEADY = 25
 const STEADY_SHARE = 0.5

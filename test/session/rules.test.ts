@@ -62,6 +62,27 @@ describe('fair, and never stuck', () => {
     pair.run(() => (accepted[0]!.read(), accepted[0]!.length === 1_000_000))
   })
 
+  it('data waits for a good carrier rather than on one that gives no sign', () => {
+    const { pair, accepted } = acceptingPair({ line: { rate: 5_000 } })
+    pair.join({ delay: 25 })
+    const silent = pair.join({ delay: 5 })
+    const client = open(pair)
+    for (let i = 0; i < 5; i++) {
+      client.stream.write(Buffer.from('x'))
+      pair.wait(100)
+    }
+    silent.line.stalledUntil = Number.POSITIVE_INFINITY
+    client.stream.write(Buffer.from('x'))
+    pair.run(() => pair.client.figures.carriers.some(({ stalled }) => stalled))
+    const sent = [0, 0]
+    pair.onMessage = (from, bytes, carrier) => {
+      if (from === 'client' && (bytes[0] === 5 || bytes[0] === 6)) sent[carrier]!++
+    }
+    keepFull(client, MIB)
+    pair.run(() => accepted[0]!.length > 8 * MIB)
+    assert.ok(sent[0]! > 10 && sent[1] === 0, `messages on each: ${sent}`)
+  })
+
   it('8 bulk streams share within 20 %', (t) => {
     const { pair, accepted } = acceptingPair({ line: { rate: 2_000 } })
     pair.join()
