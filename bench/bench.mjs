@@ -311,7 +311,7 @@ const BULK = [
   ['bulk down, 8 at once', '-P', '8', '-R'],
 ]
 const table = {}
-/** What it costs that what was sent is kept, beside the same build, which forgets it. */
+/** What it costs that what was sent is kept, and what several WebSockets cost where one is enough: ratios, by what and test. */
 const price = {}
 const put = (metric, results, field, digits = 2) => {
   table[metric] = Object.fromEntries(
@@ -330,12 +330,22 @@ try {
     put(`${title}, Gbit/s`, results, 'gbits')
     put(`${title}, CPU s/GB`, results, 'cpuPerGb', 3)
   }
-  const both = { kept: streams.sluice, not: await sluice(targets.iperf, false, [], [buildWithoutReplay()]) }
-  for (const [title, ...flags] of BULK) {
-    // The other has done all of the above, and its code is compiled.
-    await bulk(both.not, ...flags)
-    const { kept, not } = await compare(both, (way) => bulk(way, ...flags), quick ? 1 : 4 * ROUNDS)
-    price[title] = { rate: kept.gbits / not.gbits, cpu: kept.cpuPerGb / not.cpuPerGb }
+  for (const [what, base, dear] of [
+    [
+      'replay, beside the same build without',
+      await sluice(targets.iperf, false, [], [buildWithoutReplay()]),
+      streams.sluice,
+    ],
+    ['8 WebSockets, beside one', streams.sluice, await sluice(targets.iperf, false, ['--carriers', '8'])],
+  ]) {
+    price[what] = {}
+    for (const [title, ...flags] of BULK) {
+      // All code is compiled by then.
+      for (const way of [base, dear]) await bulk(way, ...flags)
+      const results = await compare({ base, dear }, (way) => bulk(way, ...flags), quick ? 1 : 3 * ROUNDS)
+      const ratio = (field) => Number((results.dear[field] / results.base[field]).toFixed(3))
+      price[what][title] = { rate: ratio('gbits'), cpu: ratio('cpuPerGb') }
+    }
   }
   const echo = await waysTo(targets.echo, all)
   for (const way of Object.values(echo)) await echoCheck(way.port)
@@ -372,8 +382,10 @@ console.log(
 console.log(`| | ${all.join(' | ')} |\n| --- |${all.map(() => ' --- |').join('')}`)
 for (const [metric, row] of Object.entries(table))
   console.log(`| ${metric} | ${all.map((name) => show(row[name], row.relay)).join(' | ')} |`)
-for (const [title, { rate, cpu }] of Object.entries(price))
-  console.log(`Price of replay, ${title}: ${rate.toFixed(3)} of the rate, ${cpu.toFixed(3)} of the CPU without it`)
+for (const [what, tests] of Object.entries(price)) {
+  for (const [title, { rate, cpu }] of Object.entries(tests))
+    console.log(`Price of ${what}, ${title}: ${rate} of its rate, ${cpu} of its CPU`)
+}
 mkdirSync(join(root, 'artifacts'), { recursive: true })
 writeFileSync(
   join(root, 'artifacts', 'bench.json'),

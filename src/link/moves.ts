@@ -23,7 +23,7 @@ export interface MovesOptions {
   pause(milliseconds: number): Promise<void>
   /** Adds a carrier; undefined if the session is over. */
   join(open: (route: string, abort: Abort) => Promise<Won>): Promise<number | undefined>
-  /** Closes carriers once what they have in flight is settled. */
+  /** Closes carriers; what they have in flight goes to others. */
   retire(numbers: readonly number[]): void
   /** Opens another carrier in the place of this one. */
   renew(number: number): void

@@ -28,7 +28,7 @@ export interface SupplyOptions {
   /** Adds a carrier. @throws SluiceError */
   bring(): Promise<unknown>
   brought(): void
-  /** Closes carriers once what they have in flight is settled. */
+  /** Closes carriers; what they have in flight goes to others. */
   retire(numbers: readonly number[]): void
   /** The session is lost for good. */
   giveUp(error: SluiceError): void

@@ -23,8 +23,6 @@ export interface OutgoingMessage {
 const SLACK = 64 * 1024
 /** A datagram waits no longer than this in the queue of the line: beyond it, it is as good as lost. */
 const DATAGRAM_WINDOW = 128 * 1024
-/** What a carrier that gives no sign, or is leaving, is thought to take longer than any other, in milliseconds. */
-const BAD = 1e6
 /** OPEN without data is not worth more than this much of its first data in the same message. */
 const FIRST_DATA = 64 * 1024
 
@@ -268,19 +266,24 @@ export class Outgoing {
   }
 
   /**
-   * The carrier on which a message is expected to arrive first; with `slack` given, only among those with room for data, and
-   * never `but`.
+   * The carrier on which a message is expected to arrive first: one that gives no sign, or is leaving, only where there is no
+   * other. With `slack` given, only among those with room for data, for which it waits, and never `but`.
    */
   #fastest(size: number, slack?: number, but?: Carrier): Carrier | undefined {
     let best: Carrier | undefined
     let least = Number.POSITIVE_INFINITY
+    let good = false
     for (const carrier of this.#core.carriers.values()) {
       if (!carrier.alive || carrier === but) continue
       const bad = carrier.suspected || carrier.leaving
-      // Data waits for a good one rather than on a bad one.
-      if (!bad && slack !== undefined) least = Math.min(least, BAD)
+      if (bad && good) continue
+      if (!bad && !good) {
+        good = true
+        best = undefined
+        least = Number.POSITIVE_INFINITY
+      }
       if (slack !== undefined && !this.#hasRoom(carrier, slack)) continue
-      const delay = carrier.expectedDelay(size) + (bad ? BAD : 0)
+      const delay = carrier.expectedDelay(size)
       if (delay >= least) continue
       best = carrier
       least = delay
