@@ -6,8 +6,8 @@ import { root } from '../tools/root.mjs'
 
 const CHANGES = [
   [
-    'carrier.flight.push(sent, now)',
-    "this.unkept = sent; carrier.flight.push(new Sent('data', headLength + bytes.length, stream, offset), now)",
+    'this.#push(carrier, sent);\n        scheduler',
+    "this.unkept = sent; this.#push(carrier, new Sent('data', headLength + bytes.length, stream, offset));\n        scheduler",
   ],
   [
     'next() {',

@@ -35,11 +35,11 @@ export class CarrierSet {
   }
 
   attach(number: number, owner: CarrierOwner, sendMost: number, roundTrip?: number): void {
-    const { own, carriers, now } = this.#core
+    const { own, now } = this.#core
     const options = { sendMost, receiveMost: own.max_message, ackBytes: own.ack_bytes, ackDelay: own.ack_delay }
     const carrier = new Carrier(number, owner, options, now)
     if (roundTrip !== undefined) carrier.flight.rate.greeted(this.#withoutQueue(roundTrip), now)
-    carriers.set(number, carrier)
+    this.#core.add(carrier)
     this.#next = Math.max(this.#next, number + 1)
     this.#use(number)
     this.#forgetOldest()
@@ -96,8 +96,10 @@ export class CarrierSet {
           `join: ${received} messages of carrier ${number} (sent: ${carrier.flight.count})`,
         )
       }
-      if (carrier.alive) died.push(number)
-      carrier.alive = false
+      if (carrier.alive) {
+        died.push(number)
+        core.died(carrier)
+      }
       carrier.flight.ack(received, core.now, undefined, (sent) => core.done(sent))
     }
     core.checkWriters()
@@ -114,7 +116,7 @@ export class CarrierSet {
   lost(number: number): boolean {
     const carrier = this.#core.carriers.get(number)
     if (carrier === undefined || !carrier.alive) return false
-    carrier.alive = false
+    this.#core.died(carrier)
     this.#requeueDead()
     return true
   }
@@ -126,8 +128,8 @@ export class CarrierSet {
     const limit = this.#stallLimit()
     if (limit === undefined) return undefined
     let least = Number.POSITIVE_INFINITY
-    for (const { alive, suspected, flight } of this.#core.carriers.values()) {
-      const since = alive && !suspected ? flight.waitingSince : undefined
+    for (const { suspected, flight } of this.#core.alive()) {
+      const since = suspected ? undefined : flight.waitingSince
       if (since === undefined) continue
       least = Math.min(least, since + limit, Math.max(flight.lateAt ?? least, this.#lookAt))
     }
@@ -136,10 +138,16 @@ export class CarrierSet {
 
   /** Twice the longest round trip and the ACK delay: what takes longer is late, not far (spec §12). */
   #stallLimit(): number | undefined {
-    const alive = this.#core.alive().filter(({ suspected }) => !suspected)
-    if (alive.length < 2) return undefined
-    const known = alive.flatMap(({ flight }) => flight.rate.smoothed ?? [])
-    const longest = known.length === 0 ? UNKNOWN : Math.max(...known)
+    let good = 0
+    let longest: number | undefined
+    for (const { suspected, flight } of this.#core.alive()) {
+      if (suspected) continue
+      good++
+      const { smoothed } = flight.rate
+      if (smoothed !== undefined && smoothed > (longest ?? 0)) longest = smoothed
+    }
+    if (good < 2) return undefined
+    longest ??= UNKNOWN
     return Math.max(LEAST_STALL, 2 * longest) + this.#core.peer.ack_delay
   }
 
@@ -166,9 +174,10 @@ export class CarrierSet {
   relieve(): void {
     const core = this.#core
     const { now } = core
-    const good = core.alive().filter(({ suspected, leaving }) => !suspected && !leaving)
-    if (good.length < 2 || now < this.#lookAt) return
     const isLate = ({ flight }: Carrier) => flight.lateAt !== undefined && now >= flight.lateAt
+    if (now < this.#lookAt || !core.alive().some(isLate)) return
+    const good = core.alive().filter(({ suspected, leaving }) => !suspected && !leaving)
+    if (good.length < 2) return
     // Beside streams that send little, one has little in flight because it is left free for them.
     const free = good.some(
       (one) => !isLate(one) && !one.flight.rate.shared && one.flight.bytes < one.flight.rate.window / 4,

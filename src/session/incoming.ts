@@ -151,9 +151,9 @@ export class Incoming implements CarrierOwner {
   /** Windows must last for the longest way that data of a stream may take. */
   #longestRoundTrip(): number | undefined {
     let longest: number | undefined
-    for (const { alive, flight } of this.#core.carriers.values()) {
+    for (const { flight } of this.#core.alive()) {
       const { smoothed } = flight.rate
-      if (alive && smoothed !== undefined && (longest === undefined || smoothed > longest)) longest = smoothed
+      if (smoothed !== undefined && (longest === undefined || smoothed > longest)) longest = smoothed
     }
     return longest
   }

@@ -33,10 +33,9 @@ const JUMP = 2_000
 
 /** When something is to be done about a carrier; undefined if never. */
 export function livenessDeadline(carrier: Carrier, options: LivenessOptions): number | undefined {
-  const { waiting, patience } = timesFor(options, carrier.flight.rate.smoothed)
-  if (carrier.askedAt !== undefined) return carrier.askedAt + patience
-  const { oldest } = carrier.flight
-  if (oldest !== undefined) return Math.max(carrier.heardAt, oldest) + waiting
+  const { oldest, rate } = carrier.flight
+  if (carrier.askedAt !== undefined) return carrier.askedAt + timesFor(options, rate.smoothed).patience
+  if (oldest !== undefined) return Math.max(carrier.heardAt, oldest) + timesFor(options, rate.smoothed).waiting
   return options.idle === 0 ? undefined : carrier.heardAt + options.idle
 }
 

@@ -23,6 +23,12 @@ export interface OutgoingMessage {
 const SLACK = 64 * 1024
 /** A datagram waits no longer than this in the queue of the line: beyond it, it is as good as lost. */
 const DATAGRAM_WINDOW = 128 * 1024
+/**
+ * Below this round trip, in milliseconds, several carriers carry no more than one: another must be so much faster than the last one,
+ * as messages on one share their writes and reads.
+ */
+const NEAR = 8
+const WORTH_A_CHANGE = 10
 /** OPEN without data is not worth more than this much of its first data in the same message. */
 const FIRST_DATA = 64 * 1024
 
@@ -36,6 +42,8 @@ export class Outgoing {
   #last: Sent | undefined
   /** The carrier that bulk leaves free, while there is one. */
   #express: Carrier | undefined
+  /** The carrier of the last message that any might have carried. */
+  #latest: Carrier | undefined
 
   constructor(core: Core) {
     this.#core = core
@@ -55,8 +63,7 @@ export class Outgoing {
 
   next(): OutgoingMessage | undefined {
     const core = this.#core
-    for (const carrier of core.carriers.values()) {
-      if (!carrier.alive) continue
+    for (const carrier of core.alive()) {
       const message = this.#carrierControl(carrier)
       if (message !== undefined) return message
     }
@@ -160,8 +167,7 @@ export class Outgoing {
     stream.lastCarrier = carrier.number
     stream.lastEnd = length
     const sent = new Sent('open', head.length + length, stream, 0, piece?.bytes, piece?.memory)
-    carrier.flight.push(sent, this.#core.now)
-    this.#last = sent
+    this.#push(carrier, sent)
     stream.afterSend(length)
     if (stream.sendable) this.#core.wantsData(stream)
     return this.#out(carrier, head, head.length, piece?.bytes, piece?.memory, piece?.changes ?? 'nothing')
@@ -198,7 +204,7 @@ export class Outgoing {
     const quantum = main.flight.rate.message
     const stream = scheduler.next(quantum)
     if (stream === undefined) {
-      for (const carrier of this.#core.carriers.values()) carrier.flight.applicationLimited()
+      for (const carrier of this.#core.alive()) carrier.flight.applicationLimited()
       this.#core.blockedSince = undefined
       return undefined
     }
@@ -222,8 +228,7 @@ export class Outgoing {
     stream.lastEnd = offset + bytes.length
     this.#core.flood.worked(bytes.length)
     const sent = new Sent('data', headLength + bytes.length, stream, offset, bytes, memory)
-    carrier.flight.push(sent, now)
-    this.#last = sent
+    this.#push(carrier, sent)
     scheduler.sent(stream, bytes.length, quantum, now)
     stream.afterSend(bytes.length)
     return this.#out(carrier, this.#scratch, headLength, bytes, memory, changes)
@@ -273,8 +278,8 @@ export class Outgoing {
     let best: Carrier | undefined
     let least = Number.POSITIVE_INFINITY
     let good = false
-    for (const carrier of this.#core.carriers.values()) {
-      if (!carrier.alive || carrier === but) continue
+    for (const carrier of this.#core.alive()) {
+      if (carrier === but) continue
       const bad = carrier.suspected || carrier.leaving
       if (bad && good) continue
       if (!bad && !good) {
@@ -283,12 +288,18 @@ export class Outgoing {
         least = Number.POSITIVE_INFINITY
       }
       if (slack !== undefined && !this.#hasRoom(carrier, slack)) continue
-      const delay = carrier.expectedDelay(size)
+      const delay = carrier.expectedDelay(size) - (carrier === this.#latest ? worthAChange(carrier) : 0)
       if (delay >= least) continue
       best = carrier
       least = delay
     }
     return best
+  }
+
+  #push(carrier: Carrier, sent: Sent): void {
+    carrier.flight.push(sent, this.#core.now)
+    this.#latest = carrier
+    this.#last = sent
   }
 
   #quiet(carrier: Carrier, frame: Frame): OutgoingMessage {
@@ -299,7 +310,7 @@ export class Outgoing {
 
   #control(carrier: Carrier, kind: SentKind, frame: Frame, stream?: Stream, offset = 0): OutgoingMessage {
     const head = encodeFrame(frame)
-    carrier.flight.push(new Sent(kind, head.length, stream, offset), this.#core.now)
+    this.#push(carrier, new Sent(kind, head.length, stream, offset))
     return this.#out(carrier, head, head.length, undefined, undefined, 'nothing')
   }
 
@@ -321,4 +332,8 @@ export class Outgoing {
     message.changes = changes
     return message
   }
+}
+
+function worthAChange({ flight }: Carrier): number {
+  return (flight.rate.least ?? NEAR) < NEAR ? WORTH_A_CHANGE : 0
 }

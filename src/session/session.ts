@@ -305,8 +305,7 @@ export class Session {
   deadline(): number | undefined {
     if (this.#core.over) return undefined
     let least = Number.POSITIVE_INFINITY
-    for (const carrier of this.#core.carriers.values()) {
-      if (!carrier.alive) continue
+    for (const carrier of this.#core.alive()) {
       least = Math.min(least, carrier.ackDeadline ?? least, livenessDeadline(carrier, this.#liveness) ?? least)
     }
     least = Math.min(least, this.#set.stallDeadline() ?? least)
