@@ -8,9 +8,10 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { cpus, tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../tools/free-port.mjs'
 import { python, which } from '../tools/provision.mjs'
 import { root } from '../tools/root.mjs'
-import { argument, endAll, freePort, iperf, output, percentile, said, sleep, start } from './processes.mjs'
+import { argument, endAll, iperf, output, percentile, said, sleep, start } from './processes.mjs'
 import { buildWithoutReplay } from './without-replay.mjs'
 
 const quick = process.argv.includes('--quick')

@@ -6,7 +6,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { argument, endAll, freePort, iperf, percentile, said, start } from './processes.mjs'
+import { freePort } from '../tools/free-port.mjs'
+import { argument, endAll, iperf, percentile, said, start } from './processes.mjs'
 
 const quick = process.argv.includes('--quick')
 const SECONDS = argument('--seconds', quick ? 1 : 4)

@@ -1,7 +1,6 @@
 // Processes that a bench starts, and ends with itself.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import net from 'node:net'
 import { root } from '../tools/root.mjs'
 
 export const TOKEN = 'bench-token-0123456789abcdef'
@@ -46,15 +45,6 @@ export async function output(running) {
   const [code] = await once(running.child, 'close')
   if (code !== 0) throw new Error(`ended with ${code}: ${running.out.slice(-500)}`)
   return running.out
-}
-
-export async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /**

@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node
 import http from 'node:http'
 import net from 'node:net'
 import { join } from 'node:path'
+import { freePort } from '../tools/free-port.mjs'
 import { python, which } from '../tools/provision.mjs'
 import { root } from '../tools/root.mjs'
 
@@ -46,15 +47,6 @@ async function until(condition, what, milliseconds = 30_000) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what()}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
-}
-
-async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** A target that does what the scenario says, and remembers what it saw. */

@@ -66,10 +66,9 @@ export class Wear {
   #foundAt = Number.NEGATIVE_INFINITY
 
   /** Those of all that live which are worn now. */
-  look(carriers: () => readonly Carrier[], now: number): readonly Carrier[] {
+  look(all: readonly Carrier[], now: number): readonly Carrier[] {
     if (now < this.#lookAt) return []
     this.#lookAt = now + INTERVAL / 2
-    const all = carriers()
     const worn = all.length === 1 ? all.filter(hasLessThanItHad) : lessThanOthers(all)
     if (worn.length === 0) return worn
     if (now - this.#foundAt > FORGET) this.#pause = LOOK_AGAIN

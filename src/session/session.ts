@@ -73,7 +73,6 @@ export class Session {
   #liveness: LivenessOptions
   readonly #set: CarrierSet
   readonly #wear = new Wear()
-  readonly #alive = (): readonly Carrier[] => this.#core.alive()
   readonly #resumeFor: number
   readonly #closeOn: number[] = []
   #waitingSince: number | undefined
@@ -255,7 +254,7 @@ export class Session {
   end(carrier: number, now: number): void {
     this.#guard(carrier, now, (known) => known.end(now))
     if (this.#core.carriers.get(carrier)?.ackDue(now)) this.#core.wake()
-    for (const worn of this.#wear.look(this.#alive, now)) this.#replace(worn)
+    for (const worn of this.#wear.look(this.#core.alive(), now)) this.#replace(worn)
   }
 
   /** The client opens carriers; the server can but ask for it. */
