@@ -9,8 +9,10 @@ export const LARGE_SLAB: number = 256 * 1024 + HEADROOM
 /** TLS hands out a record at a time, 16 KiB at most (RFC 8446 §5.1), so more would stay empty. */
 export const TLS_SLAB: number = 16 * 1024 + HEADROOM
 
-/** Free large slabs kept for reuse, in all: a bound on memory that nobody uses. */
-const KEPT_BYTES = 16 * 1024 * 1024
+/** The most that free slabs may keep, in all: bulk over several WebSockets has needed 45 MB for moments. */
+const KEPT_BYTES = 64 * 1024 * 1024
+/** Every so many milliseconds, slabs that were free all the time since the last look are given back. */
+const LOOK = 5000
 
 /** What can be kept from being read into again: a {@link Slab}, or something like it. */
 export interface Holdable {
@@ -51,15 +53,32 @@ export class Slab implements Holdable {
   }
 }
 
-/** Recycles slabs by size. One for the process is enough; a fresh one makes a test independent. */
+interface Shelf {
+  readonly slabs: Slab[]
+  /** The fewest slabs that lay here since the last look: so many were not needed. */
+  fewest: number
+}
+
+/**
+ * Recycles slabs by size, and keeps as many free ones as were needed lately: making one anew costs more than reading into
+ * it. One pool for the process is enough; a fresh one makes a test independent.
+ */
 export class SlabPool {
-  readonly #free = new Map<number, Slab[]>()
+  readonly #shelves = new Map<number, Shelf>()
   #keptBytes = 0
+  #looking: NodeJS.Timeout | undefined
+
+  /** How much memory lies free here, in bytes. */
+  get keptBytes(): number {
+    return this.#keptBytes
+  }
 
   /** A slab of this size, held once. Its contents are what they happen to be. */
   acquire(size: number): Slab {
-    const slab = this.#free.get(size)?.pop()
+    const shelf = this.#shelves.get(size)
+    const slab = shelf?.slabs.pop()
     if (slab === undefined) return new Slab(Buffer.allocUnsafeSlow(size), this)
+    shelf!.fewest = Math.min(shelf!.fewest, shelf!.slabs.length)
     this.#keptBytes -= size
     slab.revive()
     return slab
@@ -70,9 +89,21 @@ export class SlabPool {
     const size = slab.bytes.length
     if (this.#keptBytes + size > KEPT_BYTES) return
     this.#keptBytes += size
-    const list = this.#free.get(size)
-    if (list === undefined) this.#free.set(size, [slab])
-    else list.push(slab)
+    const shelf = this.#shelves.get(size)
+    if (shelf === undefined) this.#shelves.set(size, { slabs: [slab], fewest: 0 })
+    else shelf.slabs.push(slab)
+    this.#looking ??= setInterval(() => this.#look(), LOOK).unref()
+  }
+
+  /** Gives back what nobody needed since the last look. */
+  #look(): void {
+    for (const [size, shelf] of this.#shelves) {
+      this.#keptBytes -= size * shelf.slabs.splice(0, shelf.fewest).length
+      shelf.fewest = shelf.slabs.length
+    }
+    if (this.#keptBytes > 0) return
+    clearInterval(this.#looking)
+    this.#looking = undefined
   }
 }
 
