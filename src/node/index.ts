@@ -38,7 +38,7 @@ export {
   wireTarget,
 } from './session-forward.ts'
 export { SessionTunnel, type SessionTunnelEvents } from './session-tunnel.ts'
-export { HEADROOM, type Holdable, LARGE_SLAB, Slab, SlabPool, sharedPool, TLS_SLAB } from './slab.ts'
+export { HEADROOM, type Holdable, LARGE_SLAB, Slab, SlabPool, sharedPool } from './slab.ts'
 export { SocketStream } from './socket.ts'
 export { Splice, type SpliceError, type SpliceOutcome } from './splice.ts'
 export { openFailure, spliceFailure } from './splice-failure.ts'

@@ -6,8 +6,8 @@ const ARRIVALS = 16 * 1024
 const EXACT_BELOW = 2 * 1024
 /** What a socket that fills its reads gets: fewer, larger system calls. */
 export const LARGE_SLAB: number = 256 * 1024 + HEADROOM
-/** TLS hands out a record at a time, 16 KiB at most (RFC 8446 §5.1), so more would stay empty. */
-export const TLS_SLAB: number = 16 * 1024 + HEADROOM
+/** The most that TLS hands out at a time, in bytes (RFC 8446 §5.1). */
+export const TLS_RECORD: number = 16 * 1024
 
 /** The most that free slabs may keep, in all: bulk over several WebSockets has needed 45 MB for moments. */
 const KEPT_BYTES = 64 * 1024 * 1024

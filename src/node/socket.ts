@@ -2,11 +2,10 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { adopt, canAdopt, defaultReadMode, type OnRead, type ReadMode } from './adopt.ts'
 import { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
-import { arrivals, HEADROOM, type Holdable, LARGE_SLAB, Slab, sharedPool, TLS_SLAB, takeArrivals } from './slab.ts'
+import { arrivals, HEADROOM, type Holdable, LARGE_SLAB, Slab, sharedPool, TLS_RECORD, takeArrivals } from './slab.ts'
 
-/** A socket with a large slab is no longer busy when a read brings less than this; over TLS, less than the second. */
+/** A socket with a large slab is no longer busy when it brings less than this at once. */
 const STILL_BUSY = 16 * 1024
-const STILL_BUSY_TLS = 1024
 
 type Release = Holdable | undefined
 
@@ -18,8 +17,11 @@ export class SocketStream implements ByteStream {
   #events: ByteStreamEvents | undefined
   /** What a busy socket reads into; the others share one. */
   #slab: Slab | undefined
-  #view: Buffer | undefined
   #busy = false
+  /** Where in the slab lies what a busy TLS socket has read and not handed on. */
+  #start = HEADROOM
+  #end = HEADROOM
+  #handing: NodeJS.Immediate | undefined
   #paused = true
   /** Slabs of the writes whose callback is due, in order; undefined for those without one or already released. */
   readonly #pending: Release[] = []
@@ -133,6 +135,7 @@ export class SocketStream implements ByteStream {
   }
 
   reset(): void {
+    this.#forget()
     const shutting = this.#socket.writableEnded && !this.#socket.writableFinished
     // A unix socket has no address and no RST: resetAndDestroy() throws on it.
     const unix = this.#socket.localAddress === undefined
@@ -141,6 +144,7 @@ export class SocketStream implements ByteStream {
   }
 
   destroy(): void {
+    this.#forget()
     this.#socket.destroy()
   }
 
@@ -153,8 +157,12 @@ export class SocketStream implements ByteStream {
     socket.pause()
     socket.on('error', (error) => {
       this.#error = error
+      this.#handOn()
     })
-    socket.on('end', () => this.#events?.ended())
+    socket.on('end', () => {
+      this.#handOn()
+      this.#events?.ended()
+    })
     socket.on('finish', () => this.#events?.finished())
     socket.on('close', () => this.#close())
     if (this.#onread === undefined) socket.on('data', (chunk: Buffer) => this.#readChunk(chunk))
@@ -174,24 +182,71 @@ export class SocketStream implements ByteStream {
     this.#events?.read(new Slab(chunk), 0, chunk.length)
   }
 
-  /** The buffer for the next read: a busy socket's is the same again if nobody kept it. */
+  /** The buffer for the next read: after what is still to be handed on, or the same again if nobody kept it. */
   #nextBuffer(): Buffer {
-    if (this.#busy && this.#slab?.exclusive) return this.#view!
-    this.#slab?.release()
-    this.#slab = this.#busy ? sharedPool.acquire(this.#secure ? TLS_SLAB : LARGE_SLAB) : undefined
-    this.#view = this.#slab?.bytes.subarray(HEADROOM)
-    return this.#view ?? arrivals
+    if (this.#end === this.#start) {
+      this.#start = this.#end = HEADROOM
+      if (!this.#busy || !this.#slab?.exclusive) {
+        this.#slab?.release()
+        this.#slab = this.#busy ? sharedPool.acquire(LARGE_SLAB) : undefined
+      }
+    }
+    return this.#slab?.bytes.subarray(this.#end) ?? arrivals
   }
 
   #readInto(bytesRead: number): boolean {
-    const own = this.#slab
-    const slab = own ?? takeArrivals(bytesRead)
-    if (own === undefined) this.#busy = bytesRead === arrivals.length
-    else if (bytesRead < (this.#secure ? STILL_BUSY_TLS : STILL_BUSY)) this.#busy = false
-    if (this.#events === undefined) this.#keepEarly(slab.bytes.subarray(HEADROOM, HEADROOM + bytesRead))
-    else this.#events.read(slab, HEADROOM, HEADROOM + bytesRead)
-    if (own === undefined) slab.release()
+    if (this.#slab === undefined) {
+      const slab = takeArrivals(bytesRead)
+      this.#busy = bytesRead === arrivals.length
+      this.#hand(slab, HEADROOM, HEADROOM + bytesRead)
+      slab.release()
+    } else if (this.#secure) {
+      this.#gather(bytesRead)
+    } else {
+      this.#end += bytesRead
+      this.#handOn()
+    }
     return !this.#paused
+  }
+
+  /**
+   * TLS hands out a record at a time, several for each read of the system: what comes in one pass of the event loop is
+   * handed on at once, for fewer and larger writes.
+   */
+  #gather(bytesRead: number): void {
+    // Since the buffer for this read was given, what lies before it was handed on: its headroom is not ours while that is held.
+    if (this.#end === this.#start && this.#end > HEADROOM && !this.#slab!.exclusive) this.#moveToNewSlab(bytesRead)
+    this.#end += bytesRead
+    if (this.#slab!.bytes.length - this.#end < TLS_RECORD) this.#handOn()
+    else this.#handing ??= setImmediate(() => this.#handOn())
+  }
+
+  #moveToNewSlab(length: number): void {
+    const slab = sharedPool.acquire(LARGE_SLAB)
+    this.#slab!.bytes.copy(slab.bytes, HEADROOM, this.#end, this.#end + length)
+    this.#slab!.release()
+    this.#slab = slab
+    this.#start = this.#end = HEADROOM
+  }
+
+  #handOn(): void {
+    const start = this.#start
+    this.#forget()
+    if (this.#end === start) return
+    if (this.#end - start < STILL_BUSY) this.#busy = false
+    this.#hand(this.#slab!, start, this.#end)
+  }
+
+  /** Nothing is left to be handed on. */
+  #forget(): void {
+    clearImmediate(this.#handing)
+    this.#handing = undefined
+    this.#start = this.#end
+  }
+
+  #hand(slab: Slab, start: number, end: number): void {
+    if (this.#events === undefined) this.#keepEarly(slab.bytes.subarray(start, end))
+    else this.#events.read(slab, start, end)
   }
 
   /** A TLS handshake reads whether the stream is paused or not, and data may come with its last flight. */
@@ -232,6 +287,7 @@ export class SocketStream implements ByteStream {
     if (this.#closed) return
     this.#closed = true
     this.#releaseAll()
+    this.#forget()
     this.#slab?.release()
     this.#slab = undefined
     this.#events?.closed(this.#error)
