@@ -63,6 +63,14 @@ export function adopt(socket: net.Socket, onread: OnRead): net.Socket | undefine
   return adopted
 }
 
+/** Lets a socket that was given `onread` read into other memory from its next read on; false if it cannot. */
+export function readInto(socket: net.Socket, buffer: Uint8Array): boolean {
+  const handle = (socket as unknown as Insides)._handle
+  if (typeof handle?.useUserBuffer !== 'function') return false
+  handle.useUserBuffer(buffer)
+  return true
+}
+
 let probed: boolean | undefined
 
 /** Whether this Node takes `onread` with a handle at all: tried once, on a socket that is never connected. */

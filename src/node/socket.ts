@@ -1,16 +1,21 @@
 import net from 'node:net'
 import tls from 'node:tls'
-import { adopt, canAdopt, defaultReadMode, type OnRead, type ReadMode } from './adopt.ts'
+import { adopt, canAdopt, defaultReadMode, type OnRead, type ReadMode, readInto } from './adopt.ts'
 import { type ByteStream, type ByteStreamEvents, HIGH_MARK, LOW_MARK } from './byte-stream.ts'
 import { arrivals, HEADROOM, type Holdable, LARGE_SLAB, Slab, sharedPool, TLS_RECORD, takeArrivals } from './slab.ts'
 
 /** A socket with a large slab is no longer busy when it brings less than this at once. */
 const STILL_BUSY = 16 * 1024
+/** Every so many milliseconds, those that have brought nothing since the last look give their slabs back. */
+const LOOK = 5000
 
 type Release = Holdable | undefined
 
 /** A TCP, TLS or unix socket as a {@link ByteStream}, read into slabs with headroom where the host can. */
 export class SocketStream implements ByteStream {
+  /** Those that have slabs of their own. */
+  static readonly #busyOnes = new Set<SocketStream>()
+  static #looking: NodeJS.Timeout | undefined
   readonly #secure: boolean
   readonly #onread: OnRead | undefined
   #socket: net.Socket
@@ -18,6 +23,7 @@ export class SocketStream implements ByteStream {
   /** What a busy socket reads into; the others share one. */
   #slab: Slab | undefined
   #busy = false
+  #quiet = false
   /** Where in the slab lies what a busy TLS socket has read and not handed on. */
   #start = HEADROOM
   #end = HEADROOM
@@ -186,15 +192,45 @@ export class SocketStream implements ByteStream {
   #nextBuffer(): Buffer {
     if (this.#end === this.#start) {
       this.#start = this.#end = HEADROOM
-      if (!this.#busy || !this.#slab?.exclusive) {
-        this.#slab?.release()
-        this.#slab = this.#busy ? sharedPool.acquire(LARGE_SLAB) : undefined
-      }
+      if (!this.#busy) this.#giveBack()
+      else if (!this.#slab?.exclusive) this.#takeSlab()
     }
     return this.#slab?.bytes.subarray(this.#end) ?? arrivals
   }
 
+  #takeSlab(): Slab {
+    this.#slab?.release()
+    this.#slab = sharedPool.acquire(LARGE_SLAB)
+    SocketStream.#busyOnes.add(this)
+    SocketStream.#looking ??= setInterval(SocketStream.#look, LOOK).unref()
+    return this.#slab
+  }
+
+  #giveBack(): void {
+    if (this.#slab === undefined) return
+    this.#slab.release()
+    this.#slab = undefined
+    SocketStream.#busyOnes.delete(this)
+  }
+
+  static #look(this: void): void {
+    for (const one of SocketStream.#busyOnes) {
+      if (one.#quiet) one.#rest()
+      one.#quiet = true
+    }
+    if (SocketStream.#busyOnes.size > 0) return
+    clearInterval(SocketStream.#looking)
+    SocketStream.#looking = undefined
+  }
+
+  /** It may be long until the next read, and there may be thousands like this one: it shares the buffer of all. */
+  #rest(): void {
+    this.#busy = false
+    if (this.#end === this.#start && readInto(this.#socket, arrivals)) this.#giveBack()
+  }
+
   #readInto(bytesRead: number): boolean {
+    this.#quiet = false
     if (this.#slab === undefined) {
       const slab = takeArrivals(bytesRead)
       this.#busy = bytesRead === arrivals.length
@@ -218,15 +254,18 @@ export class SocketStream implements ByteStream {
     if (this.#end === this.#start && this.#end > HEADROOM && !this.#slab!.exclusive) this.#moveToNewSlab(bytesRead)
     this.#end += bytesRead
     if (this.#slab!.bytes.length - this.#end < TLS_RECORD) this.#handOn()
-    else this.#handing ??= setImmediate(() => this.#handOn())
+    else this.#handing ??= setImmediate(() => this.#handOnAndRest())
   }
 
   #moveToNewSlab(length: number): void {
-    const slab = sharedPool.acquire(LARGE_SLAB)
-    this.#slab!.bytes.copy(slab.bytes, HEADROOM, this.#end, this.#end + length)
-    this.#slab!.release()
-    this.#slab = slab
+    const { bytes } = this.#slab!
+    bytes.copy(this.#takeSlab().bytes, HEADROOM, this.#end, this.#end + length)
     this.#start = this.#end = HEADROOM
+  }
+
+  #handOnAndRest(): void {
+    this.#handOn()
+    if (!this.#busy) this.#rest()
   }
 
   #handOn(): void {
@@ -288,8 +327,7 @@ export class SocketStream implements ByteStream {
     this.#closed = true
     this.#releaseAll()
     this.#forget()
-    this.#slab?.release()
-    this.#slab = undefined
+    this.#giveBack()
     this.#events?.closed(this.#error)
   }
 }

@@ -1,49 +1,18 @@
 import { once } from 'node:events'
-import net from 'node:net'
+import type net from 'node:net'
 import { Duplex, PassThrough } from 'node:stream'
 import { after } from 'node:test'
-import tls from 'node:tls'
+import type tls from 'node:tls'
 import { type ReadMode, SocketStream, StdioStream } from '#src/node/index.js'
 import { metered } from '#src/server/metered.js'
-import { selfSigned } from '#src/server/self-signed.js'
-import { connectTo, listen } from '../helpers/net.js'
+import { accepted, secured } from '../helpers/accepted.js'
+import { listen } from '../helpers/net.js'
 import { byteStreamSuite } from '../suites/byte-stream.js'
 
-const certificate = selfSigned(['127.0.0.1'])
 const closers: (() => unknown)[] = []
 after(async () => {
   for (const close of closers) await close()
 })
-
-/** A socket that a server has accepted, not read yet, and the other end. */
-async function accepted(): Promise<{ socket: net.Socket; peer: net.Socket }> {
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  closers.push(() => server.close())
-  const coming = once(server, 'connection')
-  const peer = await connectTo((server.address() as net.AddressInfo).port)
-  const [socket] = (await coming) as [net.Socket]
-  return { socket, peer }
-}
-
-/** The same over TLS: what the server has accepted, and the client's end. */
-async function secured(dial = trusting): Promise<{ socket: tls.TLSSocket; peer: tls.TLSSocket }> {
-  const server = tls.createServer({ ...(await certificate), allowHalfOpen: true })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  closers.push(() => server.close())
-  const coming = once(server, 'secureConnection')
-  const peer = dial((server.address() as net.AddressInfo).port)
-  await once(peer, 'secureConnect')
-  const [socket] = (await coming) as [tls.TLSSocket]
-  return { socket, peer }
-}
-
-function trusting(port: number): tls.TLSSocket {
-  const options = { port, host: '127.0.0.1', allowHalfOpen: true, rejectUnauthorized: false }
-  return tls.connect(options as tls.ConnectionOptions)
-}
 
 for (const mode of ['onread', 'data'] as ReadMode[]) {
   byteStreamSuite(`an accepted socket, read by ${mode}`, async () => {
