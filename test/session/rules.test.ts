@@ -83,6 +83,26 @@ describe('fair, and never stuck', () => {
     assert.ok(sent[0]! > 10 && sent[1] === 0, `messages on each: ${sent}`)
   })
 
+  it('where the line is near, data stays on one carrier that has room rather than going to whichever is idle', () => {
+    const { pair, accepted } = acceptingPair({ line: { delay: 0.5, rate: 50_000 } })
+    for (let i = 0; i < 4; i++) pair.join()
+    const client = open(pair)
+    pair.run(() => accepted.length === 1)
+    const carriers: number[] = []
+    pair.onMessage = (from, bytes, carrier) => {
+      if (from === 'client' && (bytes[0] === 5 || bytes[0] === 6)) carriers.push(carrier)
+    }
+    for (let i = 0; i < 500; i++) {
+      client.stream.write(Buffer.alloc(4096))
+      pair.flush()
+      pair.wait(0.2)
+    }
+    pair.run(() => accepted[0]!.length === 500 * 4096)
+    const changes = carriers.filter((carrier, index) => index > 0 && carrier !== carriers[index - 1]).length
+    assert.ok(carriers.length >= 400, `${carriers.length} messages`)
+    assert.ok(changes < 50, `${changes} changes among ${carriers.length} messages`)
+  })
+
   it('8 bulk streams share within 20 %', (t) => {
     const { pair, accepted } = acceptingPair({ line: { rate: 2_000 } })
     pair.join()
