@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -201,9 +201,7 @@ if (process.getuid?.() !== 0) {
   process.exit(1)
 }
 mkdirSync(join(root, '.tools'), { recursive: true })
-if (!existsSync(join(root, '.tools', 'wanlink'))) {
-  execFileSync('cc', ['-O2', '-o', join(root, '.tools', 'wanlink'), join(root, 'bench', 'wan', 'wanlink.c')])
-}
+execFileSync('cc', ['-O2', '-o', join(root, '.tools', 'wanlink'), join(root, 'bench', 'wan', 'wanlink.c')])
 const chosen = process.argv.includes('--scenes')
   ? process.argv[process.argv.indexOf('--scenes') + 1].split(',')
   : undefined
