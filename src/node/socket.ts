@@ -23,6 +23,7 @@ export class SocketStream implements ByteStream {
   /** What a busy socket reads into; the others share one. */
   #slab: Slab | undefined
   #busy = false
+  /** Whether nothing has come since the last look at those that are busy. */
   #quiet = false
   /** Where in the slab lies what a busy TLS socket has read and not handed on. */
   #start = HEADROOM

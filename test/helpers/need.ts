@@ -26,16 +26,19 @@ export function need(test: TestContext, ...programs: string[]): string[] | undef
   const found = programs.map(which)
   const missing = programs.filter((_, index) => found[index] === undefined)
   if (missing.length === 0) return found as string[]
-  const reason = `${missing.join(', ')} not here (tools/provision.mjs installs it where it may)`
-  if (process.env.CI === 'true') throw new Error(reason)
-  test.skip(reason)
+  cannotRun(test, `${missing.join(', ')} not here (tools/provision.mjs installs it where it may)`)
   return undefined
 }
 
 /** As {@link need}, for tests that only root may run. */
 export function needRoot(test: TestContext): boolean {
   if (process.getuid?.() === 0) return true
-  if (process.env.CI === 'true') throw new Error('this test needs root')
-  test.skip('needs root')
+  cannotRun(test, 'only root may make the network namespaces, or start the daemons, that this test needs')
   return false
+}
+
+/** The one place where a test is skipped: never silently, and not at all where everything has to be there. */
+function cannotRun(test: TestContext, why: string): void {
+  if (process.env.CI === 'true') throw new Error(why)
+  test.skip(why)
 }
