@@ -2,6 +2,21 @@ import assert from 'node:assert/strict'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import net from 'node:net'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import { ROOT } from './need.js'
+
+/** What a test has opened. One that fails leaves it open, and its file, which cannot end then, would be taken for a hang. */
+const opened = new Set<() => unknown>()
+after(() => {
+  for (const end of opened) end()
+})
+
+/** Has `end` called after the last test of this file, unless the function that this gives is called before. */
+export function endAtLast(end: () => unknown): () => void {
+  opened.add(end)
+  return () => void opened.delete(end)
+}
 
 /** A listening server on loopback, closed with everything it accepted. */
 export interface Listening {
@@ -21,12 +36,17 @@ export async function listen(onSocket: (socket: net.Socket) => void): Promise<Li
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
+  const end = () => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  }
+  const ended = endAtLast(end)
   return {
     port: (server.address() as net.AddressInfo).port,
     sockets,
     close: async () => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
+      ended()
+      end()
       await once(server, 'close')
     },
   }
@@ -37,9 +57,8 @@ export const echo = (socket: net.Socket): void => void socket.pipe(socket)
 
 /** A port on which nothing listens. */
 export async function closedPort(): Promise<number> {
-  const { port, close } = await listen(() => {})
-  await close()
-  return port
+  const { freePort } = (await import(join(ROOT, 'tools', 'free-port.mjs'))) as { freePort: () => Promise<number> }
+  return freePort()
 }
 
 /** A connected client socket. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ROOT } from './need.js'
-import { connectTo, until } from './net.js'
+import { connectTo, endAtLast, until } from './net.js'
 
 export const CLI: string = join(ROOT, 'dist', 'cli', 'main.js')
 
@@ -27,7 +27,9 @@ export function start(program: string, args: readonly string[], options: SpawnOp
   child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()))
   child.stdin?.on('error', () => {})
   const secrets = secretsOf(args, env)
+  const ended = endAtLast(() => child.kill('SIGKILL'))
   const exited = once(child, 'close').then(([code, signal]) => {
+    ended()
     if (secrets.some((secret) => out.includes(secret) || err.includes(secret))) {
       throw new Error(`a secret that ${args.slice(0, 3).join(' ')} was given is in what it said`)
     }
