@@ -48,7 +48,7 @@ export class CarrierSet {
 
   /** A greeting beside bulk waits in the line's queue: what the others know of the line is nearer to the truth. */
   #withoutQueue(roundTrip: number): number {
-    const least = Math.min(...this.#core.alive().map(({ flight }) => flight.rate.least ?? Number.POSITIVE_INFINITY))
+    const least = Math.min(...this.#core.alive.map(({ flight }) => flight.rate.least ?? Number.POSITIVE_INFINITY))
     return roundTrip < SAME_LINE * least ? Math.min(roundTrip, least) : roundTrip
   }
 
@@ -108,7 +108,7 @@ export class CarrierSet {
   }
 
   #requeueDead(): void {
-    if (this.#core.alive().length === 0) return
+    if (this.#core.alive.length === 0) return
     for (const carrier of this.#core.carriers.values()) if (!carrier.alive) this.#core.requeue(carrier)
   }
 
@@ -128,7 +128,7 @@ export class CarrierSet {
     const limit = this.#stallLimit()
     if (limit === undefined) return undefined
     let least = Number.POSITIVE_INFINITY
-    for (const { suspected, flight } of this.#core.alive()) {
+    for (const { suspected, flight } of this.#core.alive) {
       const since = suspected ? undefined : flight.waitingSince
       if (since === undefined) continue
       least = Math.min(least, since + limit, Math.max(flight.lateAt ?? least, this.#lookAt))
@@ -140,7 +140,7 @@ export class CarrierSet {
   #stallLimit(): number | undefined {
     let good = 0
     let longest: number | undefined
-    for (const { suspected, flight } of this.#core.alive()) {
+    for (const { suspected, flight } of this.#core.alive) {
       if (suspected) continue
       good++
       const { smoothed } = flight.rate
@@ -157,7 +157,7 @@ export class CarrierSet {
     for (;;) {
       const limit = this.#stallLimit()
       if (limit === undefined) return
-      const late = core.alive().find(({ suspected, flight }) => {
+      const late = core.alive.find(({ suspected, flight }) => {
         return !suspected && flight.waitingSince !== undefined && core.now >= flight.waitingSince + limit
       })
       if (late === undefined) return
@@ -175,8 +175,8 @@ export class CarrierSet {
     const core = this.#core
     const { now } = core
     const isLate = ({ flight }: Carrier) => flight.lateAt !== undefined && now >= flight.lateAt
-    if (now < this.#lookAt || !core.alive().some(isLate)) return
-    const good = core.alive().filter(({ suspected, leaving }) => !suspected && !leaving)
+    if (now < this.#lookAt || !core.alive.some(isLate)) return
+    const good = core.alive.filter(({ good }) => good)
     if (good.length < 2) return
     // Beside streams that send little, one has little in flight because it is left free for them.
     const free = good.some(

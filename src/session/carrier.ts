@@ -49,7 +49,7 @@ export class Carrier {
   #owed = 0
   #owedSince: number | undefined
   /** ACKs of much are sent sooner than they must be: the peer's window opens with them. */
-  #ackAt = Number.POSITIVE_INFINITY
+  #ackAt = 0
   #lastProcessedAt = 0
   heardAt: number
   /** When a message was sent on it last. */
@@ -111,6 +111,11 @@ export class Carrier {
       const wait = this.#owed >= SOME ? Math.min(SOME_DELAY, this.options.ackDelay) : this.options.ackDelay
       this.#ackAt = this.#owedSince + wait
     }
+  }
+
+  /** Whether new data goes on it while there is any such carrier. */
+  get good(): boolean {
+    return !this.suspected && !this.leaving
   }
 
   /** When an ACK is due; undefined if none is owed. */

@@ -39,7 +39,7 @@ export class Core implements StreamOwner {
   readonly streams: Streams
   readonly carriers: Map<number, Carrier> = new Map()
   /** Those of them that live: another list whenever that changes. */
-  #alive: readonly Carrier[] = []
+  alive: readonly Carrier[] = []
   readonly scheduler: Scheduler = new Scheduler()
   readonly flood: FloodGuard
   readonly features: number
@@ -168,18 +168,14 @@ export class Core implements StreamOwner {
     }
   }
 
-  alive(): readonly Carrier[] {
-    return this.#alive
-  }
-
   add(carrier: Carrier): void {
     this.carriers.set(carrier.number, carrier)
-    this.#alive = [...this.#alive, carrier]
+    this.alive = [...this.alive, carrier]
   }
 
   died(carrier: Carrier): void {
     carrier.alive = false
-    this.#alive = this.#alive.filter((other) => other !== carrier)
+    this.alive = this.alive.filter((other) => other !== carrier)
   }
 
   /** A message has been processed by the peer. */

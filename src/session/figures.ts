@@ -47,7 +47,7 @@ export function figuresOf(core: Core): SessionFigures {
   }
   return {
     streams: core.streams.size,
-    carriers: core.alive().map(({ number, flight, heardAt, suspected }) => ({
+    carriers: core.alive.map(({ number, flight, heardAt, suspected }) => ({
       number,
       inFlight: flight.bytes,
       window: Math.round(flight.rate.window),

@@ -151,7 +151,7 @@ export class Incoming implements CarrierOwner {
   /** Windows must last for the longest way that data of a stream may take. */
   #longestRoundTrip(): number | undefined {
     let longest: number | undefined
-    for (const { flight } of this.#core.alive()) {
+    for (const { flight } of this.#core.alive) {
       const { smoothed } = flight.rate
       if (smoothed !== undefined && (longest === undefined || smoothed > longest)) longest = smoothed
     }

@@ -63,7 +63,7 @@ export class Outgoing {
 
   next(): OutgoingMessage | undefined {
     const core = this.#core
-    for (const carrier of core.alive()) {
+    for (const carrier of core.alive) {
       const message = this.#carrierControl(carrier)
       if (message !== undefined) return message
     }
@@ -204,7 +204,7 @@ export class Outgoing {
     const quantum = main.flight.rate.message
     const stream = scheduler.next(quantum)
     if (stream === undefined) {
-      for (const carrier of this.#core.alive()) carrier.flight.applicationLimited()
+      for (const carrier of this.#core.alive) carrier.flight.applicationLimited()
       this.#core.blockedSince = undefined
       return undefined
     }
@@ -256,7 +256,7 @@ export class Outgoing {
    */
   #keptFree(): Carrier | undefined {
     if (!this.#shared) return (this.#express = undefined)
-    const good = this.#core.alive().filter(({ suspected, leaving }) => !suspected && !leaving)
+    const good = this.#core.alive.filter(({ good }) => good)
     if (good.length < 2) return (this.#express = undefined)
     if (this.#express === undefined || !good.includes(this.#express)) {
       this.#express = good.reduce((best, one) => (one.flight.bytes < best.flight.bytes ? one : best))
@@ -278,11 +278,10 @@ export class Outgoing {
     let best: Carrier | undefined
     let least = Number.POSITIVE_INFINITY
     let good = false
-    for (const carrier of this.#core.alive()) {
+    for (const carrier of this.#core.alive) {
       if (carrier === but) continue
-      const bad = carrier.suspected || carrier.leaving
-      if (bad && good) continue
-      if (!bad && !good) {
+      if (!carrier.good && good) continue
+      if (carrier.good && !good) {
         good = true
         best = undefined
         least = Number.POSITIVE_INFINITY

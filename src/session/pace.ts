@@ -5,21 +5,20 @@ const INTERVAL = 500
 const ROUNDS = 10
 /** Below this pace, in bytes per millisecond, none is worth a new connection. */
 const WORTH = 1_000
-/** Less than this part of the best pace of the same carrier is much less… */
-const OF_ITS_OWN = 1 / 3
-/** …and less than this part of another's is: several share the line, though never evenly. */
+/** Less than this part of what it had at best, or of what one has that took the place of a worn one, is too little for a carrier… */
+const TOO_LITTLE = 1 / 3
+/** …and less than this part of what any other has: several share the line, though never evenly. */
 const OF_OTHERS = 1 / 8
-/** After carriers were found worn it is looked again so many milliseconds later, twice as many each time, in vain or not… */
+/** After carriers were found worn it is looked again so many milliseconds later, twice as many each time while those that come do no better. */
 const LOOK_AGAIN = 2_000
 const LONGEST = 60_000
-/** …and as at first once none was for this long. */
-const FORGET = 300_000
 
 /** What a carrier carries, in bytes per millisecond. */
 export class Pace {
-  #since: number | undefined
+  #since = 0
   #moved = 0
-  #full = true
+  #full = false
+  #begun = false
   #before = 0
   /** In the last interval. */
   latest = 0
@@ -35,7 +34,8 @@ export class Pace {
    * @param roundTrip the least, in milliseconds
    */
   note(bytes: number, full: boolean, now: number, roundTrip: number): void {
-    this.#since ??= now
+    // What was before there was more to send than may be in flight says nothing of what comes: the interval begins anew, once.
+    if (full && !this.#full && !this.#begun) this.#begin(now, true)
     this.#moved += bytes
     this.#full &&= full
     const time = now - this.#since
@@ -44,9 +44,14 @@ export class Pace {
     this.latest = this.#moved / time
     this.full = this.#full ? this.full + 1 : 0
     if (this.#full) this.best = Math.max(this.best, this.latest)
+    this.#begin(now, false)
+  }
+
+  #begin(now: number, begun: boolean): void {
     this.#since = now
     this.#moved = 0
     this.#full = true
+    this.#begun = begun
   }
 
   /** In the better of the last two. */
@@ -62,29 +67,44 @@ export class Pace {
  */
 export class Wear {
   #lookAt = 0
+  #restUntil = 0
   #pause = LOOK_AGAIN
-  #foundAt = Number.NEGATIVE_INFINITY
+  /** The best pace of those that were replaced last. */
+  #replaced = 0
+  /** Carriers of this number and above have come since. */
+  #newFrom = Number.POSITIVE_INFINITY
 
   /** Those of all that live which are worn now. */
   look(all: readonly Carrier[], now: number): readonly Carrier[] {
     if (now < this.#lookAt) return []
     this.#lookAt = now + INTERVAL / 2
-    const worn = all.length === 1 ? all.filter(hasLessThanItHad) : lessThanOthers(all)
+    const proof = this.#proof(all)
+    if (now < this.#restUntil && proof === 0) return []
+    const worn = all.length === 1 ? all.filter(hasLessThanItHad) : lessThanOthers(all, proof)
     if (worn.length === 0) return worn
-    if (now - this.#foundAt > FORGET) this.#pause = LOOK_AGAIN
-    this.#foundAt = now
-    this.#lookAt = now + this.#pause
+    if (proof > 0) this.#pause = LOOK_AGAIN
+    this.#restUntil = now + this.#pause
     this.#pause = Math.min(2 * this.#pause, LONGEST)
+    this.#replaced = Math.max(...worn.map(({ flight }) => flight.pace.lately))
+    this.#newFrom = Math.max(...all.map(({ number }) => number)) + 1
     return worn
+  }
+
+  /** What a new carrier has, if it shows that those which were replaced were worn indeed; else 0. */
+  #proof(all: readonly Carrier[]): number {
+    let best = 0
+    for (const { number, flight } of all) if (number >= this.#newFrom) best = Math.max(best, flight.pace.latest)
+    return best >= WORTH && this.#replaced < TOO_LITTLE * best ? best : 0
   }
 }
 
 function hasLessThanItHad({ flight: { pace } }: Carrier): boolean {
-  return pace.full > 0 && pace.best >= WORTH && pace.latest < OF_ITS_OWN * pace.best
+  return pace.full > 0 && pace.best >= WORTH && pace.latest < TOO_LITTLE * pace.best
 }
 
-function lessThanOthers(carriers: readonly Carrier[]): readonly Carrier[] {
+function lessThanOthers(carriers: readonly Carrier[], proof: number): readonly Carrier[] {
   const fastest = Math.max(0, ...carriers.map(({ flight }) => flight.pace.latest))
   if (fastest < WORTH) return []
-  return carriers.filter(({ flight: { pace } }) => pace.full > 1 && pace.lately < OF_OTHERS * fastest)
+  const least = Math.max(OF_OTHERS * fastest, TOO_LITTLE * proof)
+  return carriers.filter(({ flight: { pace } }) => pace.full > 1 && pace.lately < least)
 }

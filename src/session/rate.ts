@@ -55,7 +55,7 @@ export class RateControl {
   #startWindow = START
   #leastAt = 0
   #probeUntil = 0
-  #probed = Number.POSITIVE_INFINITY
+  #probed = 0
   /** Until this much is delivered, what is sent says little of the line; 0 when it does. */
   #limitedUntil = 0
   /** What has come beyond the rate, as of then, and the most of it in each of the last rounds. */

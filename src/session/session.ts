@@ -194,18 +194,18 @@ export class Session {
     const core = this.#core
     core.now = now
     if (!this.#set.lost(number)) return
-    if (core.alive().length === 0) this.#waitingSince = now
+    if (core.alive.length === 0) this.#waitingSince = now
     this.#events.wake()
   }
 
   /** Whether no carrier lives. */
   get waiting(): boolean {
-    return !this.#core.over && this.#core.alive().length === 0
+    return !this.#core.over && this.#core.alive.length === 0
   }
 
   /** The carriers that live. */
   get carriers(): readonly number[] {
-    return this.#core.alive().map(({ number }) => number)
+    return this.#core.alive.map(({ number }) => number)
   }
 
   /** For how many milliseconds nothing had moved on a carrier when it died, or until now; 0 for one that is not known. */
@@ -254,7 +254,7 @@ export class Session {
   end(carrier: number, now: number): void {
     this.#guard(carrier, now, (known) => known.end(now))
     if (this.#core.carriers.get(carrier)?.ackDue(now)) this.#core.wake()
-    for (const worn of this.#wear.look(this.#core.alive(), now)) this.#replace(worn)
+    for (const worn of this.#wear.look(this.#core.alive, now)) this.#replace(worn)
   }
 
   /** The client opens carriers; the server can but ask for it. */
@@ -304,7 +304,7 @@ export class Session {
   deadline(): number | undefined {
     if (this.#core.over) return undefined
     let least = Number.POSITIVE_INFINITY
-    for (const carrier of this.#core.alive()) {
+    for (const carrier of this.#core.alive) {
       least = Math.min(least, carrier.ackDeadline ?? least, livenessDeadline(carrier, this.#liveness) ?? least)
     }
     least = Math.min(least, this.#set.stallDeadline() ?? least)
@@ -322,7 +322,7 @@ export class Session {
     }
     this.#set.hedge()
     this.#set.relieve()
-    for (const carrier of core.alive()) {
+    for (const carrier of core.alive) {
       const verdict = judge(carrier, this.#liveness, now)
       if (verdict === 'ask') {
         carrier.quietBefore = now - Math.max(carrier.heardAt, carrier.spokeAt)
@@ -364,7 +364,7 @@ export class Session {
 
   /** Whether nothing is left to say: no stream lives and all is acknowledged. */
   get idle(): boolean {
-    return this.#core.streams.size === 0 && this.#core.alive().every(({ flight }) => flight.bytes === 0)
+    return this.#core.streams.size === 0 && this.#core.alive.every(({ flight }) => flight.bytes === 0)
   }
 
   get over(): boolean {

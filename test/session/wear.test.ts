@@ -15,6 +15,20 @@ describe('the pace of a carrier', () => {
     carry(7_000, true, 5_000)
     assert.ok(pace.latest < 7_100 && pace.full > 5 && pace.best >= pace.lately, `${pace.latest} ${pace.best}`)
   })
+
+  it('is taken from when there is more to send than may be in flight, not from some time before', () => {
+    const pace = new Pace()
+    for (let now = 0; now <= 400; now += 20) pace.note(20, false, now, 50)
+    for (let now = 420; now <= 920; now += 20) pace.note(20 * 9_000, true, now, 50)
+    assert.equal(pace.full, 1)
+    assert.ok(pace.latest > 8_900, `${pace.latest}`)
+  })
+
+  it('is told in time where there is now more to send than may be in flight and now less', () => {
+    const pace = new Pace()
+    for (let now = 0; now <= 1_000; now += 20) pace.note(20 * 5_000, now % 40 === 0, now, 50)
+    assert.ok(pace.latest > 4_900 && pace.full === 0, `${pace.latest} ${pace.full}`)
+  })
 })
 
 /** Which carriers are to be replaced within ten seconds of bulk, in one direction, after these have become what they are. */
@@ -50,6 +64,32 @@ for (const up of [true, false]) {
     })
   })
 }
+
+describe('a new carrier in the place of a worn one', () => {
+  /** What has been replaced after ten seconds of bulk, where whoever comes anew carries so much. */
+  function replaced(anew: number): number[] {
+    const { pair, accepted } = acceptingPair()
+    const found: number[] = []
+    for (const rate of [20_000, 1_000, 4_000, 4_000]) pair.join({ delay: 25, rate })
+    pair.onRenew = (carrier) => {
+      found.push(carrier)
+      pair.join({ delay: 25, rate: anew })
+      pair.cut(pair.carriers.get(carrier)!)
+    }
+    keepFull(open(pair), 1_000_000)
+    pair.wait(10_000)
+    assert.ok(accepted[0]!.length > 0)
+    return found
+  }
+
+  it('that carries several times as much shows that others are worn which carry as little', () => {
+    assert.deepEqual(replaced(20_000), [1, 2, 3])
+  })
+
+  it('that carries as little shows nothing', () => {
+    assert.ok(replaced(1_000).every((carrier) => carrier !== 2 && carrier !== 3))
+  })
+})
 
 describe('a path that is worse than the others', () => {
   it('has its carriers replaced ever less often', () => {
