@@ -11,6 +11,8 @@ const ROUNDS = 4
 const LEAST_TIME = 300
 /** By this factor the rate must have risen for the last step to have helped. */
 const HELPED = 1.1
+/** A step has so many times that to help: where packets are lost, TCP begins slowly. */
+const PATIENCE = 5
 /** After a step that did not help, the next is tried this much later. */
 const PAUSE = 30_000
 /** Carriers that nothing needed for this long are closed. */
@@ -25,21 +27,25 @@ export class Growth {
   readonly #least: number
   readonly #most: number
   #at: number
-  #moved = 0
-  /** Since when bulk has been held up. */
+  #moved: number
+  /** Since when the rate is taken, while bulk is held up. */
   #since: number | undefined
   #movedSince = 0
   /** The rate before the last step, in bytes per millisecond. */
   #before = 0
   #notBefore = 0
+  /** Since when bulk has been held up with as many carriers as are wanted. */
+  #completeAt = 0
   #busyAt: number
   wanted: number
 
-  constructor(least: number, most: number, now: number) {
+  /** @param moved what the session has moved so far, in bytes */
+  constructor(least: number, most: number, now: number, moved: number) {
     this.#least = least
     this.#most = most
     this.wanted = least
     this.#at = now
+    this.#moved = moved
     this.#busyAt = now
   }
 
@@ -73,18 +79,19 @@ export class Growth {
   }
 
   #judge(now: number, { moved, carriers }: SessionFigures, time: number): void {
-    if (this.#since === undefined || carriers.length < this.wanted) {
-      this.#since = now
-      this.#movedSince = moved
-      return
+    if (this.#since === undefined || carriers.length < this.wanted) this.#completeAt = now
+    else {
+      const lasted = now - this.#since
+      if (lasted < time || !this.#may(now)) return
+      const rate = (moved - this.#movedSince) / lasted
+      if (rate >= this.#before * HELPED) return this.#step(this.wanted * 2, rate)
+      if (now - this.#completeAt >= PATIENCE * time) {
+        this.#notBefore = now + PAUSE
+        this.#before = 0
+      }
     }
-    const lasted = now - this.#since
-    if (lasted < time || !this.#may(now)) return
-    const rate = (moved - this.#movedSince) / lasted
-    if (rate >= this.#before * HELPED) return this.#step(this.wanted * 2, rate)
-    this.#since = undefined
-    this.#notBefore = now + PAUSE
-    this.#before = 0
+    this.#since = now
+    this.#movedSince = moved
   }
 
   #may(now: number): boolean {

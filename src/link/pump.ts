@@ -115,7 +115,7 @@ export class Pump {
   }
 
   #arm(): void {
-    const deadline = this.session.deadline() ?? Number.POSITIVE_INFINITY
+    const deadline = this.session.deadline()
     // A timer that fires early does no harm, so only an earlier deadline needs a new one.
     if (deadline >= this.#timerAt) return
     this.#cancelTimer()

@@ -128,8 +128,8 @@ export class Supply {
   watch(): void {
     const { host, carriers } = this.#options
     const session = this.#options.session()
-    const growth =
-      carriers === 'auto' ? new Growth(1, MOST_CARRIERS, host.now()) : new Growth(carriers, carriers, host.now())
+    const [least, most] = carriers === 'auto' ? [1, MOST_CARRIERS] : [carriers, carriers]
+    const growth = new Growth(least, most, host.now(), session.figures.moved)
     this.#growth = growth
     const look = () => {
       if (session.over || this.#growth !== growth) return

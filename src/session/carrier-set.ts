@@ -123,17 +123,17 @@ export class CarrierSet {
 
   // --- stalls ---
 
-  /** When the next carrier counts as stalled, if no ACK comes; undefined while there is no other to take over. */
-  stallDeadline(): number | undefined {
+  /** When the next carrier counts as stalled, if no ACK comes; infinite while there is no other to take over. */
+  stallDeadline(): number {
     const limit = this.#stallLimit()
-    if (limit === undefined) return undefined
     let least = Number.POSITIVE_INFINITY
+    if (limit === undefined) return least
     for (const { suspected, flight } of this.#core.alive) {
       const since = suspected ? undefined : flight.waitingSince
       if (since === undefined) continue
       least = Math.min(least, since + limit, Math.max(flight.lateAt ?? least, this.#lookAt))
     }
-    return least === Number.POSITIVE_INFINITY ? undefined : least
+    return least
   }
 
   /** Twice the longest round trip and the ACK delay: what takes longer is late, not far (spec §12). */

@@ -300,16 +300,15 @@ export class Session {
 
   // --- time ---
 
-  /** When `advance` is to be called at the latest; undefined if never. */
-  deadline(): number | undefined {
-    if (this.#core.over) return undefined
+  /** When `advance` is to be called at the latest; infinite if never. */
+  deadline(): number {
     let least = Number.POSITIVE_INFINITY
+    if (this.#core.over) return least
     for (const carrier of this.#core.alive) {
       least = Math.min(least, carrier.ackDeadline ?? least, livenessDeadline(carrier, this.#liveness) ?? least)
     }
-    least = Math.min(least, this.#set.stallDeadline() ?? least)
-    if (this.#waitingSince !== undefined) least = Math.min(least, this.#waitingSince + this.#resumeFor)
-    return least === Number.POSITIVE_INFINITY ? undefined : least
+    least = Math.min(least, this.#set.stallDeadline())
+    return this.#waitingSince === undefined ? least : Math.min(least, this.#waitingSince + this.#resumeFor)
   }
 
   /** Does what is due by now. */

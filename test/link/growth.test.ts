@@ -7,9 +7,10 @@ const ROUND_TRIP = 50
 
 /** A session that moves `rate(carriers)` bytes per millisecond, watched until a time; what is wanted, as it changes. */
 function watched(rate: (carriers: number, now: number) => number, streams: number, end: number, unread = 0): string[] {
-  const growth = new Growth(1, 8, 0)
+  // It has moved much before.
+  let moved = 1e9
+  const growth = new Growth(1, 8, 0, moved)
   const seen: string[] = []
-  let moved = 0
   let at = 0
   for (let now = 100; now <= end; ) {
     const carriers = Array.from({ length: growth.wanted }, () => ({ leastRoundTrip: ROUND_TRIP }))
@@ -33,6 +34,22 @@ describe('how many carriers', () => {
       watched((carriers) => Math.min(2, carriers) * 2_500, 1, 10_000),
       ['2 at 400', '4 at 800'],
     )
+  })
+
+  it('new ones have time to show that they help', () => {
+    // Each step helps only after a second.
+    let [before, carriers, since] = [1, 1, 0]
+    const slowly = (count: number, now: number) => {
+      if (count > carriers) [before, carriers, since] = [carriers, count, now]
+      return (now - since < 1_000 ? before : carriers) * 2_500
+    }
+    assert.deepEqual(watched(slowly, 1, 10_000), ['2 at 400', '4 at 1700', '8 at 3000'])
+  })
+
+  it('after those that did not help in that time, others are tried much later', () => {
+    const seen = watched((_, now) => (now < 5_000 ? 2_500 : 25_000), 1, 40_000)
+    assert.equal(seen[0], '2 at 400')
+    assert.match(seen[1]!, /^4 at 3[2-4]\d\d\d$/)
   })
 
   it('several streams of bulk get one each, at the first look', () => {

@@ -263,10 +263,10 @@ export class Pair {
     }
     if (this.#plans[0] !== undefined) times.push(this.#plans[0].at)
     for (const session of [this.client, this.server]) {
-      const deadline = session.deadline()
-      if (deadline !== undefined) times.push(Math.max(deadline, this.now + 0.001))
+      times.push(Math.max(session.deadline(), this.now + 0.001))
     }
-    return times.length === 0 ? undefined : Math.min(...times)
+    const least = Math.min(...times)
+    return Number.isFinite(least) ? least : undefined
   }
 }
 
