@@ -278,7 +278,7 @@ describe('programs through forwards', { concurrency: false }, () => {
         await tab.goto(`http://localhost:${page.port}/by-${scheme}`)
         assert.equal(await tab.title(), 'it came')
         assert.ok(page.seen.includes(`localhost:${page.port}/by-${scheme}`))
-        const refused = await tab.goto(`http://localhost:${sshPort + 1}/`).then(
+        const refused = await tab.goto(`http://localhost:${await closedPort()}/`).then(
           (response) => `${response?.status()} ${response?.statusText()}`,
           (error: Error) => error.message,
         )
