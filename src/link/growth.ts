@@ -11,7 +11,7 @@ const ROUNDS = 4
 const LEAST_TIME = 300
 /** By this factor the rate must have risen for the last step to have helped. */
 const HELPED = 1.1
-/** A step has so many times that to help: where packets are lost, TCP begins slowly. */
+/** A step has this many times as long as a state must last to help: where packets are lost, TCP begins slowly. */
 const PATIENCE = 5
 /** After a step that did not help, the next is tried this much later. */
 const PAUSE = 30_000

@@ -18,6 +18,7 @@ export class Pace {
   #since = 0
   #moved = 0
   #full = false
+  /** Whether this interval has begun anew: not again, or none would end where it is full now and not full now. */
   #begun = false
   #before = 0
   /** In the last interval. */
